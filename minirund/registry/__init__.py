@@ -1,0 +1,1 @@
+"""The distribution protocol: references, authentication, manifests and blobs of a registry."""
