@@ -1,0 +1,119 @@
+"""A container on disk: the bundle, where the engine's decisions end as data and the runtime's work begins.
+
+    <data-root>/containers/<id>/     durable
+        config.json     the OCI runtime-spec configuration, complete (see oci.py)
+        container.log   what the container printed: one line a record, in the Kubernetes CRI form
+        rw/upper, rw/work   the read-write layer
+        exit.json       how it ended last (wire.Exited as JSON); absent while it runs
+    <exec-root>/containers/<id>/     gone at reboot
+        shim.sock       where a new daemon finds the shim
+        shim.pid        the shim's process ID and start time: "PID STARTTIME\\n", as in /proc/PID/stat
+        hostname, hosts, resolv.conf   bound over the container's own files in /etc
+
+The engine writes config.json before each start and removes the directories; the shim writes the log, exit.json,
+shim.sock and shim.pid. A log record is ``TIME STREAM TAG CONTENT\\n``: RFC 3339 in UTC with nanoseconds, stdout or
+stderr, F for a full line or P for a part of one (longer than 16 KiB, or the end of output without a newline), the
+bytes as they came.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from dataclasses import dataclass
+from typing import Any
+
+from minirund.wire import Exited
+
+CONFIG, LOG, EXIT = "config.json", "container.log", "exit.json"
+SHIM_SOCKET, SHIM_PID = "shim.sock", "shim.pid"
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """The two directories of one container. Holds paths only; makes nothing until it is asked to."""
+
+    directory: str
+    run: str
+
+    @property
+    def config_path(self) -> str:
+        """config.json."""
+        return f"{self.directory}/{CONFIG}"
+
+    @property
+    def log_path(self) -> str:
+        """container.log."""
+        return f"{self.directory}/{LOG}"
+
+    @property
+    def rw_path(self) -> str:
+        """The directory of the read-write layer: holds ``upper`` and ``work``."""
+        return f"{self.directory}/rw"
+
+    @property
+    def exit_path(self) -> str:
+        """exit.json."""
+        return f"{self.directory}/{EXIT}"
+
+    @property
+    def shim_socket(self) -> str:
+        """shim.sock."""
+        return f"{self.run}/{SHIM_SOCKET}"
+
+    @property
+    def shim_pid(self) -> str:
+        """shim.pid."""
+        return f"{self.run}/{SHIM_PID}"
+
+    def read_config(self) -> dict[str, Any]:
+        """config.json, parsed. Raises OSError, ValueError."""
+        with open(self.config_path, "rb") as file:
+            return json.load(file)  # type: ignore[no-any-return]
+
+    def write_config(self, config: dict[str, Any]) -> None:
+        """Write config.json (not atomically: nobody reads it before ``Launch``)."""
+        with open(self.config_path, "w", encoding="utf-8") as file:
+            json.dump(config, file)
+
+    def read_exit(self) -> Exited | None:
+        """How the container ended last, or None if it has not (or the record is torn)."""
+        try:
+            with open(self.exit_path, "rb") as file:
+                fields = json.load(file)
+            return Exited(int(fields["code"]), int(fields["time"]), bool(fields["oom"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def write_exit(self, exited: Exited) -> None:
+        """Record the end: written beside, then renamed, so that it is whole or absent."""
+        beside = self.exit_path + ".new"
+        with open(beside, "w", encoding="utf-8") as file:
+            json.dump({"code": exited.code, "time": exited.time, "oom": exited.oom}, file)
+        os.rename(beside, self.exit_path)
+
+    def clear_exit(self) -> None:
+        """Forget how it ended: it is about to run again."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.exit_path)
+
+    def write_shim_pid(self, pid: int) -> None:
+        """Record which process is the shim."""
+        with open(self.shim_pid, "w", encoding="ascii") as file:
+            file.write(f"{pid} {start_time(pid)}\n")
+
+    def read_shim_pid(self) -> int | None:
+        """The shim's process ID if that very process is alive, else None. A reused process ID is not taken for it."""
+        try:
+            with open(self.shim_pid, encoding="ascii") as file:
+                pid, started = (int(word) for word in file.read().split())
+            return pid if start_time(pid) == started else None
+        except (OSError, ValueError):
+            return None
+
+
+def start_time(pid: int) -> int:
+    """When a process started, in clock ticks since boot (field 22 of /proc/PID/stat). Raises OSError if it has gone."""
+    with open(f"/proc/{pid}/stat", "rb") as file:
+        return int(file.read().rpartition(b")")[2].split()[19])
