@@ -1,0 +1,117 @@
+"""Layers -> the description of one overlay mount. This module emits it; whoever owns the mount namespace performs it.
+
+The performer changes to ``cwd`` in a private mount namespace, then calls
+``mount("overlay", target, "overlay", flags, description.options())``, and is the one to unmount.
+
+mount(2) copies one page of options, so lower directories are named relative to ``cwd``: a directory of short links
+that the layer store keeps (``layer.py``). Four bytes a layer then carry as many layers as the kernel stacks (500).
+In the options a comma ends an option and a colon ends a lower directory; a backslash takes their meaning away.
+
+Kernel source: Documentation/filesystems/overlayfs.rst. Only the standard library, and little of it: the runtime
+imports this module.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from overlayfs.errors import MountTooLong, OverlayError
+
+PAGE = 4095  # mount(2): one page, less the closing NUL
+LINKS, EMPTY = "l", "empty"  # in the layer store: the directory of short links, and in it an empty directory
+# Spelled out, since a kernel may be built with other defaults: the upper directory then holds whole files and
+# directories, without references to layers below, so that it can be read and packed by itself.
+PLAIN = ("index=off", "metacopy=off", "redirect_dir=off")
+
+
+class HasLink(Protocol):
+    """What ``describe`` needs of a layer: the name of its short link. ``overlayfs.layer.Layer`` has it."""
+
+    @property
+    def link(self) -> str:
+        """Name in the store's directory of links."""
+
+
+@dataclass(frozen=True)
+class OverlayMount:
+    """One overlay mount. ``lower`` is relative to ``cwd``, top first; no ``upper`` and ``work`` means read-only."""
+
+    cwd: str
+    lower: tuple[str, ...]
+    upper: str | None = None
+    work: str | None = None
+    extra: tuple[str, ...] = PLAIN
+
+    def options(self) -> str:
+        """The option string of mount(2), to be used with ``cwd`` as working directory.
+
+        Raises MountTooLong over one page, OverlayError on a path that no option string can carry.
+        """
+        parts = ["lowerdir=" + ":".join(map(escape, self.lower))]
+        if self.upper is not None and self.work is not None:
+            parts += [f"upperdir={escape(self.upper)}", f"workdir={escape(self.work)}"]
+        text = ",".join([*parts, *self.extra])
+        length = len(os.fsencode(text))
+        if length > PAGE:
+            raise MountTooLong(length, PAGE, len(self.lower))
+        return text
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON data; ``from_json`` reads it back."""
+        return {
+            "cwd": self.cwd,
+            "lower": list(self.lower),
+            "upper": self.upper,
+            "work": self.work,
+            "extra": list(self.extra),
+        }
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> OverlayMount:
+        """The inverse of ``to_json``. Raises KeyError if the lower directories or ``cwd`` are missing."""
+        extra = tuple(data.get("extra", PLAIN))
+        return cls(data["cwd"], tuple(data["lower"]), data.get("upper"), data.get("work"), extra)
+
+
+def escape(path: str) -> str:
+    """A path as overlayfs reads it back: backslash, comma and colon with a backslash before them."""
+    if "\0" in path or not path:
+        raise OverlayError(f"no path for a mount option: {path!r}")
+    return path.replace("\\", "\\\\").replace(",", "\\,").replace(":", "\\:")
+
+
+def describe(
+    root: str | Path,
+    layers: Sequence[HasLink],
+    rw: str | Path | None = None,
+    readonly: bool = False,
+    extra: tuple[str, ...] = PLAIN,
+) -> OverlayMount:
+    """The mount of ``layers`` (bottom to top, as ``LayerStore.chain`` gives them) of the layer store at ``root``.
+
+    ``rw`` is a directory made by ``create_rw``: its ``upper`` takes what is written. With ``readonly`` nothing can be
+    written, and ``upper``, if given, is shown as the topmost layer. No layers at all is an empty root file system.
+    """
+    lower = tuple(layer.link for layer in reversed(layers))
+    if rw is not None and not readonly:
+        base = os.path.abspath(rw)
+        return OverlayMount(_links(root), lower or (EMPTY,), f"{base}/upper", f"{base}/work", extra)
+    if rw is not None:
+        lower = (f"{os.path.abspath(rw)}/upper", *lower)
+    # Without an upper directory the kernel wants two lower ones.
+    return OverlayMount(_links(root), lower if len(lower) > 1 else (*lower, EMPTY), extra=extra)
+
+
+def create_rw(rw: str | Path) -> None:
+    """Make ``rw`` with the directories ``upper`` (the container's /, 0755 root as Docker's) and ``work``. May exist."""
+    for path, mode in ((f"{rw}/upper", 0o755), (f"{rw}/work", 0o700)):
+        os.makedirs(path, exist_ok=True)
+        os.chmod(path, mode)
+
+
+def _links(root: str | Path) -> str:
+    return f"{os.path.abspath(root)}/{LINKS}"
