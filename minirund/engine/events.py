@@ -1,0 +1,121 @@
+"""What happened: the last thousand events, and those who listen for the next.
+
+An event is Docker's object: Type, Action, Actor {ID, Attributes}, scope, time (s), timeNano; and, for old
+clients, status, id and from.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+
+from minirund.engine.records import Container, Image, Json
+
+KEPT = 1000
+BEHIND = 10_000  # a listener that is this many events behind is let go
+
+Filters = dict[str, list[str]]
+
+
+class Events:
+    """The journal. Appending never waits for a listener."""
+
+    def __init__(self) -> None:
+        self._past: deque[Json] = deque(maxlen=KEPT)
+        self._listeners: set[asyncio.Queue[Json | None]] = set()
+
+    @property
+    def listeners(self) -> int:
+        """How many listen."""
+        return len(self._listeners)
+
+    def container(self, action: str, container: Container, **attributes: str) -> None:
+        """Something happened to a container."""
+        labels = container.config.get("Labels") or {}
+        about = {**labels, "image": container.image, "name": container.name, **attributes}
+        self._append("container", action, container.id, about, {"from": container.image})
+
+    def image(self, action: str, image_id: str, name: str, image: Image | None = None) -> None:
+        """Something happened to an image; ``name`` is the name that was used."""
+        self._append("image", action, name or image_id, {"name": name or image_id}, {})
+
+    def network(self, action: str, network_id: str, name: str, container_id: str) -> None:
+        """A container came to a network, or left it."""
+        self._append("network", action, network_id, {"container": container_id, "name": name, "type": name}, None)
+
+    def _append(self, kind: str, action: str, ident: str, attributes: dict[str, str], old: Json | None) -> None:
+        now = time.time_ns()
+        event: Json = {
+            "Type": kind, "Action": action, "Actor": {"ID": ident, "Attributes": attributes},
+            "scope": "local", "time": now // 1_000_000_000, "timeNano": now,
+        }  # fmt: skip
+        if old is not None:
+            event = {"status": action, "id": ident, **old, **event}
+        self._past.append(event)
+        for queue in tuple(self._listeners):
+            self._offer(queue, event)
+
+    def _offer(self, queue: asyncio.Queue[Json | None], event: Json) -> None:
+        if queue.qsize() < BEHIND:
+            queue.put_nowait(event)
+        else:
+            self._listeners.discard(queue)
+            queue.put_nowait(None)
+
+    def close(self) -> None:
+        """The daemon ends: every listener's stream ends."""
+        for queue in tuple(self._listeners):
+            queue.put_nowait(None)
+        self._listeners.clear()
+
+    async def stream(self, since: float | None, until: float | None, filters: Filters) -> AsyncIterator[Json]:
+        """Past events from ``since`` on (none without it), then new ones, up to ``until`` (seconds since 1970)."""
+        queue: asyncio.Queue[Json | None] = asyncio.Queue()
+        self._listeners.add(queue)
+        try:
+            past = [event for event in self._past if since is not None and event["timeNano"] >= since * 1e9]
+            for event in past:
+                if matches(event, filters) and (until is None or event["timeNano"] <= until * 1e9):
+                    yield event
+            async for event in _new(queue, until):
+                if matches(event, filters):
+                    yield event
+        finally:
+            self._listeners.discard(queue)
+
+
+async def _new(queue: asyncio.Queue[Json | None], until: float | None) -> AsyncIterator[Json]:
+    while True:
+        left = None if until is None else until - time.time()
+        if left is not None and left <= 0:
+            return
+        try:
+            event = await asyncio.wait_for(queue.get(), left)
+        except TimeoutError:
+            return
+        if event is None:
+            return
+        yield event
+
+
+def matches(event: Json, filters: Filters) -> bool:
+    """Whether an event passes: any value of one key, every key. Keys: type, event, container, image, network, label."""
+    attributes = event["Actor"]["Attributes"]
+    kind, ident = event["Type"], event["Actor"]["ID"]
+    tests: dict[str, Callable[[str], bool]] = {
+        "type": lambda value: value == kind,
+        "event": lambda value: event["Action"] == value or event["Action"].startswith(f"{value}:"),
+        "container": lambda value: kind == "container" and (ident.startswith(value) or attributes["name"] == value),
+        "image": lambda value: value in (attributes.get("image"), ident if kind == "image" else None),
+        "network": lambda value: kind == "network" and value in (ident, attributes["name"]),
+        "label": lambda value: _has_label(attributes, value),
+        "scope": lambda value: value == "local",
+    }
+    return all(any(tests[key](value) for value in values) for key, values in filters.items() if key in tests)
+
+
+def _has_label(labels: dict[str, str], wanted: str) -> bool:
+    key, has_value, value = wanted.partition("=")
+    return key in labels and (not has_value or labels[key] == value)

@@ -1,0 +1,57 @@
+"""What a HostConfig may not ask for yet. Nothing is passed over in silence: it is refused, by name.
+
+A table, one line an option: which value means "not asked for", and what to say. It gets shorter as the engine grows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from minirund.engine.records import Json
+from minirund.errors import InvalidArgument, NotSupported
+
+Test = Callable[[Any], bool]
+
+NOT_YET: tuple[tuple[str, Test, str], ...] = (
+    ("PortBindings", bool, "published ports (-p)"),
+    ("PublishAllPorts", bool, "published ports (-P)"),
+    ("RestartPolicy", lambda value: (value or {}).get("Name") not in {None, "", "no"}, "restart policies (--restart)"),
+    ("VolumesFrom", bool, "volumes of another container (--volumes-from)"),
+    ("VolumeDriver", lambda value: value not in {None, "", "local"}, "volume drivers (--volume-driver)"),
+    ("Links", bool, "links (--link)"),
+    ("UsernsMode", lambda value: value not in {None, "", "host"}, "user namespaces (--userns)"),
+    ("StorageOpt", bool, "a quota for the read-write layer (--storage-opt)"),
+    ("DeviceRequests", bool, "device requests (--gpus)"),
+    ("CgroupParent", bool, "a cgroup parent of one's own (--cgroup-parent)"),
+    ("OomKillDisable", bool, "switching the OOM killer off (--oom-kill-disable), which cgroup v2 doesn't have,"),
+    ("CpuRealtimeRuntime", bool, "real-time scheduling (--cpu-rt-runtime)"),
+    ("CpuRealtimePeriod", bool, "real-time scheduling (--cpu-rt-period)"),
+    ("KernelMemory", bool, "kernel memory limits (--kernel-memory)"),
+    ("Isolation", lambda value: value not in {None, "", "default"}, "isolation technologies (--isolation)"),
+)
+
+MODES: dict[str, tuple[str, ...]] = {
+    "PidMode": ("", "host", "private"),
+    "IpcMode": ("", "host", "private", "shareable", "none"),
+    "UTSMode": ("", "host"),
+    "CgroupnsMode": ("", "host", "private"),
+}
+
+
+def check(host: Json, networking: Json) -> None:
+    """Raises NotSupported, or InvalidArgument for a word that is none."""
+    for key, asked, what in NOT_YET:
+        if asked(host.get(key)):
+            raise NotSupported(f"{what} are not offered yet" if not what.endswith(",") else f"{what} is not offered")
+    if (host.get("Runtime") or "runc") not in {"runc", "minirund", "io.containerd.runc.v2"}:
+        raise InvalidArgument(f"unknown or invalid runtime name: {host['Runtime']}")
+    if (driver := (host.get("LogConfig") or {}).get("Type") or "json-file") not in {"json-file", "local"}:
+        raise NotSupported(f'logging driver "{driver}" is not offered: logs are kept in files, as by "json-file"')
+    for key, words in MODES.items():
+        mode = host.get(key) or ""
+        if mode not in words and not (mode.startswith("container:") and key in {"PidMode", "IpcMode"}):
+            raise InvalidArgument(f"invalid {key}: {mode}: use {' or '.join(word for word in words if word)}")
+    for name in (networking.get("EndpointsConfig") or {}) or ():
+        if name not in {"bridge", "default", "host", "none", host.get("NetworkMode")}:
+            raise NotSupported(f"network {name} not found: user-defined networks are not offered yet")

@@ -1,0 +1,49 @@
+"""What the daemon was told: roots, bridge, registries. Made by ``daemon.py`` from options and daemon.json."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv4Interface
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Paths are absolute. ``max_unpacked_size`` is in bytes, None for no bound."""
+
+    data_root: str = "/var/lib/minirund"
+    exec_root: str = "/run/minirund"
+    bridge: str = "minirun0"
+    bip: IPv4Interface | None = None
+    """The bridge's own address with its subnet; None chooses a subnet that is free."""
+    dns: tuple[str, ...] = ()
+    dns_search: tuple[str, ...] = ()
+    dns_options: tuple[str, ...] = ()
+    insecure_registries: tuple[str, ...] = ()
+    registry_mirrors: tuple[str, ...] = ()
+    cgroup_parent: str = "/minirund"
+    """Below the cgroup v2 mount."""
+    max_unpacked_size: int | None = None
+    pool_size: int = 4
+    """Network namespaces that wait, wired, for a container."""
+    hosts: tuple[str, ...] = ("unix:///run/minirund.sock",)
+    log_level: str = "info"
+
+    @property
+    def containers_dir(self) -> str:
+        """The durable side of the bundles."""
+        return f"{self.data_root}/containers"
+
+    @property
+    def run_dir(self) -> str:
+        """The side that is gone at reboot."""
+        return f"{self.exec_root}/containers"
+
+    @property
+    def trash_dir(self) -> str:
+        """What is to be deleted, whenever there is time."""
+        return f"{self.data_root}/trash"
+
+    @property
+    def rootfs_dir(self) -> str:
+        """Where every init mounts its root, each in its own mount namespace: on the host it stays empty."""
+        return f"{self.exec_root}/rootfs"
