@@ -1,0 +1,227 @@
+"""HTTP, until a handler takes the connection over; from then on the socket belongs to whoever gets its descriptor.
+
+Attach, exec and wait answer with a head, and what follows is a stream between the client and the container's shim. The
+daemon is not in that stream: it hands the client's own socket on and closes its copy. So the HTTP server must know, to
+the byte, where the request ends, and must not read further::
+
+    client ── head ─▶ ── body ─▶ ── stdin, possibly in the same segment ─▶
+              parsed    parsed      kept: ``Connection.take`` returns it
+
+``Protocol`` is uvicorn's protocol on httptools with three changes:
+
+- It feeds the parser up to the end of one request and no further. A head, and a chunked body, end at a blank line, and
+  cutting a segment at every blank line harms nobody; a body of a known length ends by count. While a request is being
+  answered, whatever arrives is kept, and parsed as the next request when no handler has taken it.
+- A client may end its own side and still read the answer (``docker run -i < /dev/null`` does). uvicorn would close.
+- ``Connection.take`` writes the head, waits until it has left, duplicates the descriptor and closes the transport.
+  Closing is not shutting down: the copy keeps the connection open, and nothing of asyncio or uvicorn remains.
+
+Handlers find their ``Connection`` with ``connection(request.scope)``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import os
+import re
+from collections.abc import MutableMapping
+from typing import Any
+
+import httptools
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+EXTENSION = "minirund.connection"
+MAX_HEAD = 1 << 20
+MAX_BEHIND = 64 * 1024
+
+_BLANK_LINE = re.compile(rb"\r\n\r\n")
+
+
+class ClientGone(Exception):
+    """The client has closed its connection."""
+
+
+class Reading(enum.Enum):
+    """What the next byte from the client is part of."""
+
+    HEAD = enum.auto()
+    BODY = enum.auto()
+    BEHIND = enum.auto()
+    """The request is complete and its answer is not: the byte belongs to what comes after."""
+
+
+class Connection:
+    """A request's connection, for the handlers. Outlives the protocol, to which it is then no way back."""
+
+    def __init__(self, protocol: Protocol) -> None:
+        self._protocol: Protocol | None = protocol
+        self.ending = asyncio.Event()
+        """The client has ended its side, or the server is stopping: streams without an end of their own end now."""
+
+    async def take(self, head: bytes) -> tuple[int, bytes]:
+        """Send ``head``, a complete HTTP head, and take the connection over: its descriptor, and what was read of it.
+
+        The request's body, as far as nobody has read it, is read and dropped. The descriptor is the caller's, who
+        closes it; it is in non-blocking mode, as the event loop left it. The handler must not answer any more (see
+        ``responses.Taken``). Raises ClientGone.
+        """
+        if self._protocol is None:
+            raise ClientGone
+        return await self._protocol.hand_over(head)
+
+    def lost(self) -> None:
+        """The protocol's word that the connection is closed."""
+        self._protocol = None
+        self.ending.set()
+
+
+def connection(scope: MutableMapping[str, Any]) -> Connection:
+    """The connection of a request. Raises KeyError under a server other than ours."""
+    found: Connection = scope["extensions"][EXTENSION]
+    return found
+
+
+class Protocol(HttpToolsProtocol):
+    """One client's connection."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._connection = Connection(self)
+        self._reading = Reading.HEAD
+        self._left: int | None = None
+        """What is left of a body of known length, bytes."""
+        self._tail = b""
+        """The last bytes fed, in which a blank line may have begun."""
+        self._head_size = 0
+        self._behind = bytearray()
+        self._ended = False
+
+    def data_received(self, data: bytes) -> None:
+        """Feed the parser, or keep what is behind the request that is being answered."""
+        self._unset_keepalive_if_required()
+        self._feed(data)
+
+    def _feed(self, data: bytes) -> None:
+        while data and not self.transport.is_closing():
+            if self._reading is Reading.BEHIND:
+                self._keep(data)
+                return
+            size = self._piece(data)
+            if self._head_size > MAX_HEAD:
+                self.send_400_response("the request's head is too long")
+                return
+            try:
+                self.parser.feed_data(data[:size])
+            except httptools.HttpParserUpgrade as upgrade:
+                size = upgrade.args[0]
+            except httptools.HttpParserError:
+                self.send_400_response("malformed HTTP request")
+                return
+            data = data[size:]
+
+    def _keep(self, data: bytes) -> None:
+        self._behind += data
+        if len(self._behind) > MAX_BEHIND:
+            self.flow.pause_reading()
+
+    def _piece(self, data: bytes) -> int:
+        """How many bytes of ``data`` may be fed without passing the request's end."""
+        if self._reading is Reading.BODY and self._left is not None:
+            size = min(self._left, len(data))
+            self._left -= size
+            return size
+        size = self._to_blank_line(data)
+        if self._reading is Reading.HEAD:
+            self._head_size += size
+        return size
+
+    def _to_blank_line(self, data: bytes) -> int:
+        overlap = len(self._tail)
+        found = _BLANK_LINE.search(self._tail + data)
+        size = found.end() - overlap if found else len(data)
+        self._tail = (self._tail + data[:size])[-3:]
+        return size
+
+    def on_message_begin(self) -> None:
+        """A request's first byte."""
+        super().on_message_begin()
+        self._left = None
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Note the body's length."""
+        super().on_header(name, value)
+        if len(name) == 14 and name.lower() == b"content-length":
+            self._left = int(value) if value.isdigit() else None
+
+    def on_headers_complete(self) -> None:
+        """Start the request's task, with its connection in the scope."""
+        self._head_size = 0
+        self._reading = Reading.BODY
+        extensions: dict[str, Any] = {EXTENSION: self._connection}
+        self.scope["extensions"] = extensions
+        super().on_headers_complete()
+        if self.parser.should_upgrade():
+            self.cycle.keep_alive = False  # what follows is no HTTP, whether it's taken over or refused
+
+    def on_message_complete(self) -> None:
+        """The request is complete."""
+        super().on_message_complete()
+        self._tail = b""
+        self._reading = Reading.HEAD if self.cycle.response_complete else Reading.BEHIND
+
+    def on_response_complete(self) -> None:
+        """Go on with what the client has sent meanwhile."""
+        super().on_response_complete()
+        if self._reading is not Reading.BEHIND or self.transport.is_closing():
+            return
+        self._reading = Reading.HEAD
+        behind, self._behind = bytes(self._behind), bytearray()
+        if behind:
+            self._unset_keepalive_if_required()
+            self._feed(behind)
+        if self._ended and self._reading is not Reading.BEHIND:
+            self.transport.close()
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Keep the connection while an answer to it is under way."""
+        self._ended = True
+        self._connection.ending.set()
+        return self._reading is Reading.BEHIND
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget everything."""
+        super().connection_lost(exc)
+        self._connection.lost()
+
+    def shutdown(self) -> None:
+        """The server stops: end what would not end by itself, let the rest finish."""
+        super().shutdown()
+        self._connection.ending.set()
+
+    async def hand_over(self, head: bytes) -> tuple[int, bytes]:
+        """See ``Connection.take``."""
+        await self._rest_of_body()
+        try:
+            await self._send_all(head)
+            descriptor = os.dup(self.transport.get_extra_info("socket").fileno())
+        except BaseException:
+            self.transport.abort()
+            raise
+        self.cycle.response_started = self.cycle.response_complete = True
+        unread, self._behind = bytes(self._behind), bytearray()
+        self.transport.close()
+        return descriptor, unread
+
+    async def _rest_of_body(self) -> None:
+        while self.cycle.more_body:
+            if (await self.cycle.receive())["type"] == "http.disconnect":
+                raise ClientGone
+
+    async def _send_all(self, head: bytes) -> None:
+        self.transport.pause_reading()
+        self.transport.set_write_buffer_limits(high=0)
+        self.transport.write(head)
+        await self.flow.drain()
+        if self.cycle.disconnected or self.transport.is_closing():
+            raise ClientGone
