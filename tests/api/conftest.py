@@ -1,0 +1,45 @@
+"""Daemons for the tests of the API.
+
+``host`` is one daemon for all tests of a module, with `busybox` loaded: name what you make, and remove it.
+``own_host`` is a host without a daemon, for a test that starts, kills and configures it itself.
+Either is checked at its end: with the containers removed and the daemon stopped, nothing may be left of it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from daemon import DaemonHost
+
+
+@contextmanager
+def checked_host() -> Iterator[DaemonHost]:
+    """A host that is clean when it is left."""
+    if os.geteuid() != 0:
+        pytest.skip("a daemon needs root")
+    with DaemonHost() as host:
+        yield host
+        if host.daemon and host.daemon.poll() is None:
+            host.remove_containers()
+            host.stop()
+        left = host.leftovers()
+        assert not left, f"the daemon left behind:\n{left}"
+
+
+@pytest.fixture(scope="module")
+def host() -> Iterator[DaemonHost]:
+    """One daemon for a module's tests, `busybox` loaded."""
+    with checked_host() as host:
+        host.start()
+        host.load_busybox()
+        yield host
+
+
+@pytest.fixture
+def own_host() -> Iterator[DaemonHost]:
+    """A host whose daemon is the test's own to start."""
+    with checked_host() as host:
+        yield host
