@@ -182,6 +182,10 @@ class Ingest:
             start_writeback(self._file.fileno(), self._flushed, self.offset - self._flushed)
             self._flushed = self.offset
 
+    def reader(self) -> BinaryIO:
+        """The file as it grows, to be read beside the writing, and after ``commit`` too. The caller closes it."""
+        return open(self._path, "rb", buffering=0)
+
     def restart(self) -> None:
         """Forget what came so far; ``offset`` is 0 again."""
         self._file.seek(0)
