@@ -17,8 +17,8 @@ from __future__ import annotations
 import email.utils
 import hashlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
@@ -100,7 +100,7 @@ class Repository:
         check_digest(data, digest, "blob")
         return data
 
-    async def blob(self, digest: str, size: int, offset: int = 0) -> AsyncIterator[bytes]:
+    async def blob(self, digest: str, size: int, offset: int = 0) -> AsyncGenerator[bytes, None]:
         """The bytes of a blob from ``offset`` on, in chunks as they come; after a break it goes on where it was.
 
         Raises NotFound, RegistryError (also for a blob that is shorter or longer than ``size`` bytes), TooMany.
@@ -108,22 +108,24 @@ class Repository:
         patience = Patience(self._transport.options)
         while offset < size:
             try:
-                async for chunk in self._blob_once(digest, size, offset):
-                    offset += len(chunk)
-                    patience.progress()
-                    yield chunk
+                async with aclosing(self._blob_once(digest, size, offset)) as chunks:
+                    async for chunk in chunks:
+                        offset += len(chunk)
+                        patience.progress()
+                        yield chunk
             except (Broken, Limited) as error:
                 await patience.after(error)
 
-    async def _blob_once(self, digest: str, size: int, offset: int) -> AsyncIterator[bytes]:
+    async def _blob_once(self, digest: str, size: int, offset: int) -> AsyncGenerator[bytes, None]:
         headers = {"Range": f"bytes={offset}-"} if offset else {}
         async with self._opened(f"blobs/{digest}", headers) as (answer, endpoint):
             skip = _bytes_before(answer, offset)
             try:
-                async for chunk in _body(answer, endpoint.host, size - offset + skip):
-                    if len(chunk) > skip:
-                        yield chunk[skip:]
-                    skip = max(0, skip - len(chunk))
+                async with aclosing(_body(answer, endpoint.host, size - offset + skip)) as chunks:
+                    async for chunk in chunks:
+                        if len(chunk) > skip:
+                            yield chunk[skip:]
+                        skip = max(0, skip - len(chunk))
             except Broken:
                 self._avoid(endpoint)
                 raise
@@ -219,16 +221,19 @@ class Repository:
             text = HUB_LIMIT if hub else f"toomanyrequests: {message or 'too many requests'} ({endpoint.host})"
             return Limited(text, _retry_after(answer.headers.get("Retry-After", "")))
         if status in (401, 403):
-            refused = self._signed_in and status == 401
-            return (
-                Unauthorized(f"{endpoint.host}: unauthorized: {message or 'authentication required'}")
-                if refused
-                else self._denied()
-            )
+            return self._refused(endpoint, status, message)
         if status == 404:
             return self._not_found(path, code, message)
+        if status == 416:
+            return RegistryError(f"{endpoint.host}: the blob is shorter than its manifest says")
         text = f"{endpoint.host}: status {status}" + (f": {message}" if message else "")
         return Broken(text) if status >= 500 or status == 408 else RegistryError(text)
+
+    def _refused(self, endpoint: Endpoint, status: int, message: str) -> MinirundError:
+        """Docker Hub says 401 also of a repository that does not exist: only who signed in knows better."""
+        if self._signed_in and status == 401:
+            return Unauthorized(f"{endpoint.host}: unauthorized: {message or 'authentication required'}")
+        return self._denied()
 
     def _denied(self) -> NotFound:
         return NotFound(
@@ -270,7 +275,7 @@ def _bytes_before(answer: aiohttp.ClientResponse, offset: int) -> int:
     return 0
 
 
-async def _body(answer: aiohttp.ClientResponse, host: str, size: int) -> AsyncIterator[bytes]:
+async def _body(answer: aiohttp.ClientResponse, host: str, size: int) -> AsyncGenerator[bytes, None]:
     """The body in chunks; it must have exactly ``size`` bytes."""
     left = size
     with translated(host):

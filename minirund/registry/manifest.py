@@ -27,6 +27,7 @@ OCI_LAYER = "application/vnd.oci.image.layer.v1.tar"
 DOCKER_INDEX = "application/vnd.docker.distribution.manifest.list.v2+json"
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
+SCHEMA_1 = "application/vnd.docker.distribution.manifest.v1"
 INDEX_TYPES = (OCI_INDEX, DOCKER_INDEX)
 MANIFEST_TYPES = (OCI_MANIFEST, DOCKER_MANIFEST)
 CONFIG_TYPES = (OCI_CONFIG, DOCKER_CONFIG, "application/octet-stream")  # the last: images pushed in 2016
@@ -167,14 +168,14 @@ def _document_type(document: Mapping[str, Any], content_type: str) -> str:
     own = document.get("mediaType")
     if isinstance(own, str) and own:
         return own
-    if content_type in ACCEPT or "manifest.v1+" in content_type:
+    if content_type in ACCEPT or content_type.startswith(SCHEMA_1):
         return content_type
     return OCI_INDEX if "manifests" in document else OCI_MANIFEST
 
 
 def _refuse_old(document: Mapping[str, Any], media_type: str) -> None:
     version = document.get("schemaVersion")
-    if version == 1 or "manifest.v1+" in media_type:
+    if version == 1 or media_type.startswith(SCHEMA_1):
         raise NotSupported(
             "image has the manifest format schema 1, which is not supported: push it again with a newer client"
         )

@@ -1,0 +1,267 @@
+"""One layer's way into the store, from a registry or from a blob that is there already.
+
+    registry --chunks--> [loop] --1 MiB--> [writer: hash, blob file] ~~file~~> [unpacker: decompress, hash, files]
+
+Four layers at a time. The unpacker follows the file that the writer fills (``transfer.Follower``): it may be slower
+than the network, nothing waits for it and nothing piles up in memory. A broken connection is resumed where it broke; a
+download that was cancelled or failed leaves its bytes for the next one. A layer is in the store whole or not at all,
+and only if both its blob's digest and its diff ID are right. Several callers who need one layer share one ``Flight``.
+
+Two threads a layer, because two things block: writing to a slow disk, and unpacking. The loop only passes bytes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from minirund.engine.progress import Message, Meter, Sink, layer_message, short_id
+from minirund.engine.transfer import Flight, Flights, Follower, Stopped, settled, storage_error, storage_errors
+from minirund.errors import RegistryError
+from minirund.registry.client import Repository
+from minirund.registry.manifest import Descriptor, ImageConfig, Manifest
+from overlayfs.content import ContentStore, Ingest
+from overlayfs.errors import DigestMismatch, LinkTargetMissing, TooLarge
+from overlayfs.layer import Layer, LayerStore, chain_id
+
+AT_ONCE = 4  # blobs in flight, and layers being unpacked, over all pulls
+BATCH = 1 << 20  # bytes handed to the writer at a time
+
+
+@dataclass(frozen=True)
+class LayerSource:
+    """One layer of an image: its blob, and where it stands in the chain. ``parent`` is "" for the lowest."""
+
+    blob: Descriptor
+    diff_id: str
+    chain: str
+    parent: str
+
+    @property
+    def short(self) -> str:
+        """The id that progress messages carry."""
+        return short_id(self.blob.digest)
+
+
+def layer_sources(manifest: Manifest, config: ImageConfig) -> tuple[LayerSource, ...]:
+    """The layers with their chain IDs, lowest first (image-spec, config.md "Layer ChainID")."""
+    sources: list[LayerSource] = []
+    for blob, diff_id in zip(manifest.layers, config.diff_ids, strict=True):
+        parent = sources[-1].chain if sources else ""
+        sources.append(LayerSource(blob, diff_id, chain_id(parent or None, diff_id), parent))
+    return tuple(sources)
+
+
+class LayerFetcher:
+    """Brings layers into the store. One for a daemon: ``close`` it when no pull or load is running any more."""
+
+    def __init__(self, content: ContentStore, layers: LayerStore) -> None:
+        self.content, self.layers = content, layers
+        self.slots = asyncio.Semaphore(AT_ONCE)
+        self._flights: Flights[Layer] = Flights()
+        self._writers = ThreadPoolExecutor(AT_ONCE, "layer-write")
+        self._unpackers = ThreadPoolExecutor(AT_ONCE, "layer-unpack")
+
+    async def close(self) -> None:
+        """Release the threads."""
+        for pool in (self._writers, self._unpackers):
+            await asyncio.to_thread(pool.shutdown)
+
+    async def layer(self, source: LayerSource, sink: Sink, repository: Repository | None = None) -> Layer:
+        """The layer, in the store when this returns. Its blob comes from ``repository`` if it is not here yet.
+
+        Raises RegistryError (wrong digest), InvalidArgument (bad archive, too large), StorageFull, EngineError, and
+        what ``Repository.blob`` raises. Cancelled, it stops, unless others wait for the same layer.
+        """
+        if present := await asyncio.to_thread(self._present, source):
+            sink(layer_message("Already exists", source.short))
+            return present
+        key = f"{source.chain} {source.blob.digest}"
+        return await self._flights.share(key, lambda flight: self._bring(flight, source, repository), sink)
+
+    def _present(self, source: LayerSource) -> Layer | None:
+        with storage_errors(self.layers.root):
+            whole = self.content.has(source.blob.digest) and self.layers.has(source.chain)
+            return self.layers.get(source.chain) if whole else None
+
+    async def _bring(self, flight: Flight[Layer], source: LayerSource, repository: Repository | None) -> Layer:
+        flight.tell(layer_message("Pulling fs layer", source.short))
+        job = _Job(self, flight.tell, source)
+        try:
+            if repository and not self.content.has(source.blob.digest):
+                await job.download(repository)
+            layer = await job.unpacked()
+        except Exception as error:
+            raise storage_error(error, self.layers.root) from error
+        flight.tell(layer_message("Pull complete", source.short))
+        return layer
+
+    async def parent_settled(self, source: LayerSource) -> None:
+        """Wait until the layer below is no longer on its way, whatever became of it."""
+        for task in self._flights.working(f"{source.parent} "):
+            await asyncio.wait([task])
+
+    def write(self, work: Callable[[], None]) -> asyncio.Future[None]:
+        """Run ``work`` in a writer's thread."""
+        return asyncio.get_running_loop().run_in_executor(self._writers, work)
+
+    def unpack(self, source: LayerSource, follower: Follower) -> asyncio.Future[Layer]:
+        """Unpack what ``follower`` reads, in an unpacker's thread."""
+        work = self.layers.unpack
+        return asyncio.get_running_loop().run_in_executor(
+            self._unpackers, lambda: work(follower, parent=source.parent or None, diff_id=source.diff_id)
+        )
+
+
+class _Job:
+    """The work of one flight."""
+
+    def __init__(self, fetcher: LayerFetcher, tell: Sink, source: LayerSource) -> None:
+        self._fetcher, self._tell, self._source = fetcher, tell, source
+        self._loop = asyncio.get_running_loop()
+        self._layer: Layer | None = None
+        self._downloaded = False
+        self._extracting = Meter(self._tell_later, "Extracting", source.short, source.blob.size)
+
+    async def download(self, repository: Repository) -> None:
+        """Fetch the blob and unpack it as it comes.
+
+        If it went on where an earlier one broke off, and comes out wrong, it is begun once more, from the beginning.
+        """
+        if self._fetcher.slots.locked():
+            self._say("Waiting")
+        async with self._fetcher.slots:
+            resumed = await self._download_once(repository)
+            if resumed and not self._downloaded:
+                await self._download_once(repository)
+        if not self._downloaded:
+            raise RegistryError(f"filesystem layer verification failed for digest {self._source.blob.digest}")
+
+    async def unpacked(self) -> Layer:
+        """The layer; unpacked from the blob in the store where that has not happened on the way."""
+        try:
+            return self._layer or self._present() or await self._unpack_stored()
+        except LinkTargetMissing:
+            await self._fetcher.parent_settled(self._source)
+            return await self._unpack_stored()
+
+    async def _download_once(self, repository: Repository) -> bool:
+        """One try. Wrong bytes leave ``_downloaded`` False; returns whether it began with bytes of an earlier try."""
+        ingest = await asyncio.to_thread(self._fetcher.content.ingest, self._source.blob.digest, self._source.blob.size)
+        resumed = ingest.offset > 0
+        try:
+            await self._pipeline(repository, ingest)
+        except DigestMismatch:
+            if self._downloaded:
+                raise  # the blob was right: it is the diff ID that is wrong
+        finally:
+            ingest.close()
+        return resumed
+
+    async def _pipeline(self, repository: Repository, ingest: Ingest) -> None:
+        """Download, with an unpacker that follows. A damaged archive is left to be told by its digest first."""
+        follower = Follower(self._on_read)
+        follower.attach(ingest.reader(), ingest.offset)
+        unpacking = None if self._present() else self._fetcher.unpack(self._source, follower)
+        try:
+            await self._receive(repository, ingest, follower, unpacking)
+            follower.finish()
+            self._layer = await unpacking if unpacking else None
+        except LinkTargetMissing:
+            return
+        finally:
+            follower.fail(Stopped())
+            if unpacking:
+                await settled(unpacking)
+                unpacking.exception()
+            follower.close()
+
+    async def _receive(
+        self, repository: Repository, ingest: Ingest, follower: Follower, unpacking: asyncio.Future[Layer] | None
+    ) -> None:
+        blob = self._source.blob
+        meter = Meter(self._tell, "Downloading", self._source.short, blob.size)
+        writing: asyncio.Future[None] | None = None
+        try:
+            async with aclosing(batches(repository.blob(blob.digest, blob.size, ingest.offset))) as received:
+                async for batch in received:
+                    await _done(writing)
+                    _raise_if_hopeless(unpacking)
+                    writing = self._fetcher.write(_writer(ingest, follower, batch))
+                    meter.at(ingest.offset)
+            await _done(writing)
+            meter.show(blob.size)
+        finally:
+            if writing:
+                await settled(writing)
+        self._say("Verifying Checksum")
+        await asyncio.shield(self._fetcher.write(ingest.commit))
+        self._downloaded = True
+        self._say("Download complete")
+
+    async def _unpack_stored(self) -> Layer:
+        self._downloaded = True
+        follower = Follower(self._on_read)
+        follower.attach(self._fetcher.content.open(self._source.blob.digest), self._source.blob.size)
+        follower.finish()
+        unpacking = self._fetcher.unpack(self._source, follower)
+        try:
+            return await asyncio.shield(unpacking)
+        finally:
+            follower.fail(Stopped())
+            await settled(unpacking)
+            follower.close()
+
+    def _present(self) -> Layer | None:
+        layers = self._fetcher.layers
+        return layers.get(self._source.chain) if layers.has(self._source.chain) else None
+
+    def _on_read(self, position: int) -> None:
+        """In the unpacker's thread: show how far it is, once the download no longer has the line."""
+        if self._downloaded:
+            self._extracting.at(position)
+
+    def _tell_later(self, message: Message) -> None:
+        self._loop.call_soon_threadsafe(self._tell, message)
+
+    def _say(self, status: str) -> None:
+        self._tell(layer_message(status, self._source.short))
+
+
+def _writer(ingest: Ingest, follower: Follower, batch: bytes) -> Callable[[], None]:
+    def write() -> None:
+        ingest.write(batch)
+        follower.grew(ingest.offset)
+
+    return write
+
+
+async def _done(future: asyncio.Future[None] | None) -> None:
+    """Wait for ``future`` and raise what it raises; a cancellation does not reach the thread behind it."""
+    if future:
+        await asyncio.wait([future])
+        future.result()
+
+
+def _raise_if_hopeless(unpacking: asyncio.Future[Layer] | None) -> None:
+    """No need to receive the rest of an archive that is too large, or does not fit on the disk."""
+    if unpacking and unpacking.done() and isinstance(error := unpacking.exception(), TooLarge | OSError):
+        raise error
+
+
+async def batches(chunks: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    """The same bytes in pieces of about ``BATCH``: one hand-over to a thread for many small chunks."""
+    parts: list[bytes] = []
+    size = 0
+    async with aclosing(chunks):
+        async for chunk in chunks:
+            parts.append(chunk)
+            size += len(chunk)
+            if size >= BATCH:
+                yield b"".join(parts)
+                parts, size = [], 0
+    if parts:
+        yield b"".join(parts)
