@@ -6,14 +6,16 @@ its address, is up and doesn't do spanning tree. It stays when the daemon ends, 
 """
 
 import os
+import re
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from errno import EEXIST, ENODEV
 from ipaddress import IPv4Address, IPv4Interface
 from typing import Any
 
-from netns.errors import BridgeInUse, NameTaken, NetlinkError, SysctlError
+from netns.errors import BridgeInUse, InvalidName, NameTaken, NetlinkError, SysctlError
 from netns.messages import (
     IFF_UP,
     add_address,
@@ -28,6 +30,7 @@ from netns.messages import (
 )
 from netns.netlink import RouteSocket
 
+NAME = re.compile(r"[A-Za-z0-9_.-]{1,15}")
 IP_FORWARD = "/proc/sys/net/ipv4/ip_forward"
 
 
@@ -47,11 +50,24 @@ def mac_of(address: IPv4Address) -> str:
     return "02:42:" + address.packed.hex(":")
 
 
+def valid_name(name: str) -> str:
+    """The name, if an interface can have it: up to 15 letters, digits, ``.``, ``_`` and ``-``. Raises InvalidName.
+
+    The kernel allows more (dev_valid_name in net/core/dev.c), but nft and shells would trip over it.
+    """
+    if not NAME.fullmatch(name) or name in {".", ".."}:
+        raise InvalidName(f"{name[:64]!r} can't be an interface's name: 1 to 15 of letters, digits, '.', '_' and '-'")
+    return name
+
+
 class Bridge:
-    """One bridge, named ``name``, with ``network`` as its own address and prefix (the containers' gateway)."""
+    """One bridge, named ``name``, with ``network`` as its own address and prefix (the containers' gateway).
+
+    Making the object does nothing to the host. Raises InvalidName.
+    """
 
     def __init__(self, name: str, network: IPv4Interface, mtu: int = 1500) -> None:
-        self.name, self.network, self.mtu = name, network, mtu
+        self.name, self.network, self.mtu = valid_name(name), network, mtu
 
     @property
     def gateway(self) -> IPv4Address:
@@ -90,11 +106,8 @@ class Bridge:
             routes.execute(delete_link(self.name))
 
     def _create(self, routes: RouteSocket) -> Link:
-        try:
+        with _unless_exists():
             routes.execute(add_bridge(self.name, mac_of(self.gateway), self.mtu))
-        except NetlinkError as error:
-            if error.errno != EEXIST:  # someone else was faster: then theirs is adopted
-                raise
         return _parse(*routes.query(get_link(self.name)))
 
     def _correct_address(self, routes: RouteSocket, link: Link) -> None:
@@ -107,7 +120,18 @@ class Bridge:
             )
         for address in existing:
             routes.execute(delete_address(link.index, address))
-        routes.execute(add_address(link.index, self.network))
+        with _unless_exists():
+            routes.execute(add_address(link.index, self.network))
+
+
+@contextmanager
+def _unless_exists() -> Iterator[None]:
+    """Someone else was faster, and made the same thing."""
+    try:
+        yield
+    except NetlinkError as error:
+        if error.errno != EEXIST:
+            raise
 
 
 def current_network(name: str) -> IPv4Interface | None:

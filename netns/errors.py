@@ -4,6 +4,7 @@
     |-- AddressPoolExhausted    every address of the subnet is taken
     |-- AddressUnavailable      this address is taken, or not one of the subnet
     |-- NoFreeSubnet            every candidate overlaps with what the host has
+    |-- InvalidName             no name for an interface
     |-- NameTaken               an interface of this name exists already
     |-- BridgeInUse             the subnet can't change while containers hang on the bridge
     |-- SysctlError             a file below /proc/sys/net can't be written
@@ -32,6 +33,10 @@ class AddressUnavailable(NetworkError):
 
 class NoFreeSubnet(NetworkError):
     """Every candidate subnet overlaps with a route or an address of the host."""
+
+
+class InvalidName(NetworkError):
+    """This can't be the name of an interface."""
 
 
 class NameTaken(NetworkError):

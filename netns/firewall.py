@@ -2,12 +2,14 @@
 
     set networks   interface . subnet       every bridge with its subnet, of every daemon on this host
     set bridges    interface                the same bridges
+    set within     interface . interface    each of them twice: from a bridge back into it (nft compares no two fields)
     map ports      host address . protocol . port  ->  container address . port     (0.0.0.0: any host address)
 
     prerouting, output   to one of this host's addresses: look the port up in ``ports`` and translate (DNAT)
     forward              answers pass; published ports pass; the same bridge passes; between two bridges nothing
                          passes; out of a bridge everything, into one nothing
-    postrouting          what leaves a subnet by another interface gets this host's address (masquerade); so does what
+    postrouting          (told by the sender's address: a bridged packet has no input interface here)
+                         what leaves a subnet by another interface gets this host's address (masquerade); so does what
                          comes back to its own network through a published port (hairpin), or it would be answered
                          past this host
 
@@ -25,6 +27,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any, Self
 
+from netns.bridge import valid_name
 from netns.errors import FirewallError, PortTaken
 from netns.namespace import OWN_NAMESPACE
 from netns.nft import Nft
@@ -36,6 +39,7 @@ ANY_ADDRESS = IPv4Address(0)
 DEFINITIONS = (
     "add table ip minirun",
     "add set ip minirun bridges { type ifname; }",
+    "add set ip minirun within { type ifname . ifname; }",
     "add set ip minirun networks { type ifname . ipv4_addr; flags interval; }",
     "add map ip minirun ports { type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service; }",
     "add chain ip minirun published",
@@ -54,7 +58,7 @@ RULES = {
     "forward": (
         "ct state established,related accept",
         "oifname @bridges ct status dnat accept",
-        "iifname . ip saddr @networks oifname . ip saddr @networks accept",  # both own the sender: the same bridge
+        "iifname . oifname @within accept",
         "oifname @bridges drop",
     ),
     "postrouting": (
@@ -100,7 +104,7 @@ def _element(verb: str, container: str, *elements: str) -> str:
 
 
 def _network(bridge: str, subnet: IPv4Network) -> str:
-    return f'"{bridge}" . {subnet}'
+    return f'"{valid_name(bridge)}" . {subnet}'
 
 
 class Firewall:
@@ -130,6 +134,7 @@ class Firewall:
             script += [_element("delete", "networks", _network(bridge, old)) for old in stale]
             script.append(_element("add", "networks", _network(bridge, subnet)))
             script.append(_element("add", "bridges", f'"{bridge}"'))
+            script.append(_element("add", "within", f'"{bridge}" . "{bridge}"'))
             self._nft.run("\n".join(script))
 
     def release(self, bridge: str) -> None:
@@ -141,9 +146,11 @@ class Firewall:
                 self._delete_table()
                 return
             script = [_element("delete", "networks", _network(bridge, subnet)) for subnet in own]
-            script += [_element("delete", "bridges", f'"{bridge}"')] if own else []
             script += [_element("delete", "ports", port.key) for subnet in own for port in self.published(subnet)]
-            self._nft.run("\n".join(script))
+            if own:
+                script.append(_element("delete", "bridges", f'"{bridge}"'))
+                script.append(_element("delete", "within", f'"{bridge}" . "{bridge}"'))
+                self._nft.run("\n".join(script))
 
     def publish(
         self, protocol: str, host_ip: IPv4Address | None, host_port: int, container_ip: IPv4Address, container_port: int

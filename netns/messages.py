@@ -11,6 +11,7 @@ import sys
 import types
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import Any, Final
 
@@ -61,6 +62,11 @@ def _package_without_init(name: str) -> types.ModuleType:
 
 _Link, _Address, _Route = _message_classes()
 PARSERS: Final = {RTM_NEWLINK: _Link, RTM_NEWADDR: _Address, RTM_NEWROUTE: _Route}
+
+
+remembered = lru_cache(
+    maxsize=64
+)  # what each container asks for in the same words: encoding takes as long as the kernel
 
 
 @dataclass(frozen=True)
@@ -124,6 +130,14 @@ def stp_off(index: int) -> Request:
     return _encode("turn spanning tree off", _Link(), RTM_NEWLINK, fields={"index": index}, attrs=attrs)
 
 
+def hairpin(name: str) -> Request:
+    """Let a bridge send frames out of the port they came in by (IFLA_BRPORT_MODE)."""
+    port = _nested(("IFLA_INFO_SLAVE_KIND", "bridge"), ("IFLA_INFO_SLAVE_DATA", _nested(("IFLA_BRPORT_MODE", 1))))
+    attrs = [("IFLA_IFNAME", name), ("IFLA_LINKINFO", port)]
+    return _encode(f"set hairpin mode of {name}", _Link(), RTM_NEWLINK, attrs=attrs)
+
+
+@remembered
 def link_up(index: int, what: str = "interface") -> Request:
     """Bring an interface up (``ip link set up``)."""
     return _encode(f"bring {what} up", _Link(), RTM_NEWLINK, fields={"index": index, **UP})
@@ -134,6 +148,7 @@ def delete_link(name: str) -> Request:
     return _encode(f"delete interface {name}", _Link(), RTM_DELLINK, attrs=[("IFLA_IFNAME", name)])
 
 
+@remembered
 def get_link(name: str) -> Request:
     """Ask for one interface by its name; ENODEV if there is none."""
     return _encode(f"look for interface {name}", _Link(), RTM_GETLINK, attrs=[("IFLA_IFNAME", name)])
@@ -168,6 +183,7 @@ def list_addresses() -> Request:
     return _encode("list addresses", _Address(), RTM_GETADDR, flags=NLM_F_DUMP, fields={"family": AF_INET})
 
 
+@remembered
 def add_default_route(index: int, gateway: IPv4Address) -> Request:
     """Send what no other route takes to ``gateway``."""
     fields = {

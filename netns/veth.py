@@ -20,6 +20,7 @@ from netns.messages import (
     add_veth,
     delete_link,
     get_link,
+    hairpin,
     link_up,
 )
 from netns.namespace import NetworkNamespace
@@ -75,6 +76,16 @@ def connect(
             host.execute(delete_link(host_name))
             raise
     return Endpoint(ifname, mac, address, gateway, mtu, bridge.name, bridge_index, host_name, host_index)
+
+
+def allow_hairpin(host_name: str) -> None:
+    """Let a container reach itself through its own published port. For endpoints that publish one.
+
+    Needed where bridged packets pass the packet filter (br_netfilter, which dockerd loads): translated there,
+    the packet has to leave by the port it came in by. Raises NetlinkError.
+    """
+    with RouteSocket() as host:
+        host.execute(hairpin(host_name))
 
 
 def _plug(
