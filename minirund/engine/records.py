@@ -115,6 +115,11 @@ class Image:
     """Full names with tag, docker.io/library/alpine:latest, sorted."""
     digests: tuple[str, ...] = ()
     """Full names with digest, docker.io/library/alpine@sha256:..., sorted."""
+    blobs: tuple[str, ...] = ()
+    """Digests of all that it needs kept: manifest, configuration, layers."""
+    media_type: str = ""
+    """The manifest's."""
+    manifest_size: int = 0
 
     def but(self, **changes: Any) -> Image:
         """The record that takes this one's place."""
@@ -147,4 +152,4 @@ def exec_(data: Json) -> Exec:
 
 def image(data: Json) -> Image:
     """The image that ``to_json`` wrote."""
-    return Image(**{**data, **{key: tuple(data[key]) for key in ("layers", "tags", "digests")}})
+    return Image(**{**data, **{key: tuple(data[key]) for key in ("layers", "tags", "digests", "blobs")}})

@@ -1,0 +1,377 @@
+"""Images: which names stand for which image, and what may be deleted.
+
+Blobs and layers belong to nobody in particular. What no image's record and no container's record names is garbage, and
+``collect`` deletes it, unless something is just being fetched; so removal is one change to the records, and a crash
+anywhere leaves at most garbage, which the next collection takes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import time
+from collections.abc import AsyncIterator, Callable, Iterable
+from datetime import datetime
+from typing import Any
+
+from minirund.engine.events import Events
+from minirund.engine.fetch import LayerFetcher
+from minirund.engine.filters import Filters, check_keys, label_matches
+from minirund.engine.load import Loader
+from minirund.engine.names import by_prefix
+from minirund.engine.progress import Message
+from minirund.engine.pull import Puller
+from minirund.engine.records import Container, Image, Json
+from minirund.engine.store import Store
+from minirund.engine.transfer import storage_errors
+from minirund.errors import Conflict, InvalidArgument, NotFound
+from minirund.registry import reference as names
+from minirund.registry.auth import credentials as to_credentials
+from minirund.registry.client import RegistryClient
+from minirund.registry.manifest import Platform, parse_platform
+from minirund.registry.reference import Reference
+from overlayfs.content import ContentStore
+from overlayfs.layer import LayerStore
+from overlayfs.mount import describe
+
+
+class Images:
+    """The image database, and the ways into it."""
+
+    def __init__(
+        self,
+        store: Store,
+        content: ContentStore,
+        layers: LayerStore,
+        registry: RegistryClient,
+        events: Events,
+        containers: Callable[[], Iterable[Container]],
+    ) -> None:
+        self._store, self.content, self.layers, self._events = store, content, layers, events
+        self._containers = containers
+        self._images = {record.id: record for record in store.images()}
+        self._names = {name: record.id for record in self._images.values() for name in (*record.tags, *record.digests)}
+        self._registry = registry
+        self._fetcher = LayerFetcher(content, layers)
+        self._puller, self._loader = Puller(registry, self._fetcher), Loader(self._fetcher)
+        self._fetching = 0
+
+    async def close(self) -> None:
+        """End transfers and connections."""
+        await self._fetcher.close()
+        await self._registry.close()
+
+    # ---- to read ----
+
+    def all(self) -> list[Image]:
+        """Every image, the newest first."""
+        return sorted(self._images.values(), key=lambda image: image.created, reverse=True)
+
+    def list(self, all: bool, filters: Filters) -> list[Image]:  # noqa: A002 - the API's word
+        """The images that pass: reference, dangling, label, before, since. Raises InvalidArgument."""
+        check_keys(filters, {"reference", "dangling", "label", "before", "since", "until"})
+        return [image for image in self.all() if self._passes(image, filters)]
+
+    def _passes(self, image: Image, filters: Filters) -> bool:
+        tests: dict[str, Callable[[str], bool]] = {
+            "reference": lambda value: any(_name_matches(name, value) for name in image.tags + image.digests),
+            "dangling": lambda value: (not image.tags) == (value.lower() in {"1", "true"}),
+            "label": lambda value: label_matches(self.config(image).get("config", {}).get("Labels"), value),
+            "before": lambda value: image.created < self.get(value).created,
+            "since": lambda value: image.created > self.get(value).created,
+        }
+        return all(any(tests[key](value) for value in values) for key, values in filters.items() if key in tests)
+
+    def get(self, ref: str) -> Image:
+        """By name, digest, ID or the beginning of an ID. Raises NotFound, InvalidArgument."""
+        name = ref
+        with contextlib.suppress(InvalidArgument):
+            reference = names.parse(ref)
+            name = reference.familiar()
+            found = self._by_name(reference)
+            if found is not None:
+                return found
+        image_id = by_prefix(self._images.keys(), f"sha256:{ref.removeprefix('sha256:')}") if ref else None
+        if image_id is None:
+            if name is ref and not ref.startswith("sha256:"):
+                names.parse(ref)  # says what is wrong with it
+            raise NotFound(f"No such image: {name}")
+        return self._images[image_id]
+
+    def _by_name(self, reference: Reference) -> Image | None:
+        key = f"{reference.name}@{reference.digest}" if reference.digest else str(reference)
+        return self._images.get(self._names.get(key, ""))
+
+    def config(self, image: Image) -> Json:
+        """The image's configuration, OCI image-spec config.md."""
+        return json.loads(self.content.read(image.id))  # type: ignore[no-any-return]
+
+    def history(self, image: Image) -> list[Json]:
+        """Docker's history: the newest first; only layers that are not empty have a size."""
+        sizes = iter([self.layers.get(chain).size for chain in image.layers])
+        rows = [
+            {
+                "Id": "<missing>", "Created": seconds(entry.get("created")), "CreatedBy": entry.get("created_by") or "",
+                "Tags": None, "Size": 0 if entry.get("empty_layer") else next(sizes, 0),
+                "Comment": entry.get("comment") or "",
+            }
+            for entry in self.config(image).get("history") or [{} for _ in image.layers]
+        ]  # fmt: skip
+        rows.reverse()
+        if rows:
+            rows[0] |= {"Id": image.id, "Tags": [names.parse(tag).familiar() for tag in image.tags] or None}
+        return rows
+
+    def users(self, image: Image) -> list[Container]:
+        """The containers made from it."""
+        return [container for container in self._containers() if container.image_id == image.id]
+
+    def in_use(self, image_id: str) -> int:
+        """How many containers were made from it."""
+        return sum(container.image_id == image_id for container in self._containers())
+
+    def rootfs(self, chain_ids: Iterable[str], rw: str, readonly: bool) -> Json:
+        """How a container's root file system is put together, as the bundle says it."""
+        layers = [self.layers.get(chain) for chain in chain_ids]
+        return describe(self.layers.root, layers, rw, readonly and not rw).to_json()
+
+    # ---- names ----
+
+    def tag(self, ref: str, repo: str, tag: str) -> None:
+        """Give an image a further name. Raises NotFound, InvalidArgument."""
+        reference = names.combine(repo, tag)
+        if reference.digest:
+            raise InvalidArgument("refusing to create a tag with a digest reference")
+        image = self.get(ref)
+        self._name(image.id, str(reference))
+        self._events.image("tag", image.id, reference.familiar())
+
+    def _name(self, image_id: str, name: str) -> None:
+        """Make ``name`` stand for this image, and for no other."""
+        with self._store.transaction():
+            old = self._images.get(self._names.get(name, ""))
+            if old is not None and old.id != image_id:
+                self._put(_without(old, name))
+            self._put(_with(self._images[image_id], name))
+        self._write_index()
+
+    def _put(self, image: Image) -> None:
+        self._store.put(image)
+        for name in (*image.tags, *image.digests):
+            self._names[name] = image.id
+        self._images[image.id] = image
+
+    def _record(self, fresh: Image) -> None:
+        """Save what came in; an image that was here keeps its names."""
+        old = self._images.get(fresh.id)
+        self._put(fresh if old is None else fresh.but(tags=old.tags, digests=old.digests))
+
+    def _write_index(self) -> None:
+        with storage_errors(self.content.root):
+            self.content.write_index([entry for image in self.all() for entry in _index_entries(image)])
+
+    # ---- in ----
+
+    async def pull(
+        self, name: str, tag: str | None, platform: str | None, credentials: Json | None
+    ) -> AsyncIterator[Message]:
+        """Pull; awaited it has found the manifest, iterated it yields progress. What fails later raises there."""
+        wanted = parse_platform(platform) if platform else None
+        pull = await self._puller.resolve(names.combine(name, tag or ""), wanted, to_credentials(credentials))
+
+        async def run(sink: Callable[[Message], None]) -> None:
+            found = await pull.run(sink)
+            name = str(found.reference) if found.reference.tag and not found.reference.digest else found.repo_digest
+            newer = self._names.get(name) != found.id
+            with self._store.transaction():
+                self._record(_image(found, await asyncio.to_thread(self.content.read, found.id)))
+                self._name(found.id, found.repo_digest)
+                self._name(found.id, name)
+            self._events.image("pull", found.id, found.reference.familiar())
+            sink(pull.status(newer))
+
+        return self._streamed(run)
+
+    def load(self, stream: AsyncIterator[bytes], platform: str | None = None) -> AsyncIterator[Message]:
+        """Load an archive, ``docker save``'s or an OCI layout; yields messages."""
+        wanted: Platform | None = parse_platform(platform) if platform else None
+
+        async def run(sink: Callable[[Message], None]) -> None:
+            for loaded in await self._loader.load(stream, sink, wanted):
+                self._record(_image(loaded, await asyncio.to_thread(self.content.read, loaded.id)))
+                for reference in loaded.names:
+                    self._name(loaded.id, str(reference))
+                    self._events.image("load", loaded.id, reference.familiar())
+                self._write_index()
+
+        return self._streamed(run)
+
+    async def _streamed(self, run: Callable[[Callable[[Message], None]], Any]) -> AsyncIterator[Message]:
+        """The messages of ``run(sink)`` as they come; it is cancelled when the reader goes."""
+        queue: asyncio.Queue[Message | None] = asyncio.Queue()
+        self._fetching += 1
+        task = asyncio.ensure_future(run(queue.put_nowait))
+        task.add_done_callback(lambda _: queue.put_nowait(None))
+        try:
+            while (message := await queue.get()) is not None:
+                yield message
+            await task
+        finally:
+            task.cancel()
+            with contextlib.suppress(BaseException):
+                await task
+            self._fetching -= 1
+
+    # ---- out ----
+
+    async def remove(self, ref: str, force: bool = False, prune: bool = True) -> list[Json]:
+        """Take a name away, and the image with its last one. Raises NotFound, Conflict."""
+        image = self.get(ref)
+        by_id = image.id.removeprefix("sha256:").startswith(ref.removeprefix("sha256:"))
+        if by_id:
+            return await self._remove_image(image, force)
+        reference = names.parse(ref)
+        name = f"{reference.name}@{reference.digest}" if reference.digest else str(reference)
+        others = [tag for tag in image.tags if tag != name]
+        if others or (not image.tags and not reference.digest):
+            self._put_untagged(image, [name])
+            return [{"Untagged": names.parse(name).familiar()}]
+        self._refuse_used(image, force, ref)
+        return await self._delete(image)
+
+    async def _remove_image(self, image: Image, force: bool) -> list[Json]:
+        repositories = {names.parse(tag).name for tag in image.tags}
+        if len(repositories) > 1 and not force:
+            raise Conflict(
+                f"conflict: unable to delete {_short(image)} (must be forced) - "
+                "image is referenced in multiple repositories"
+            )
+        self._refuse_used(image, force, _short(image))
+        return await self._delete(image)
+
+    def _refuse_used(self, image: Image, force: bool, shown: str) -> None:
+        users = self.users(image)
+        running = next((container for container in users if container.alive), None)
+        if running is not None and (not force or not image.tags):
+            raise Conflict(
+                f'conflict: unable to remove repository reference "{shown}" (cannot be forced) - '
+                f"container {running.id[:12]} is using its referenced image {_short(image)}"
+            )
+        if users and not force:
+            raise Conflict(
+                f'conflict: unable to remove repository reference "{shown}" (must force) - '
+                f"container {users[0].id[:12]} is using its referenced image {_short(image)}"
+            )
+
+    async def _delete(self, image: Image) -> list[Json]:
+        """Take all names; the image goes too unless a container needs it."""
+        gone = [{"Untagged": names.parse(name).familiar()} for name in (*image.tags, *image.digests)]
+        self._put_untagged(image, [*image.tags, *image.digests])
+        if self.users(image):
+            return gone
+        self._store.delete(image)
+        del self._images[image.id]
+        self._write_index()
+        self._events.image("delete", image.id, image.id)
+        gone.append({"Deleted": image.id})
+        return gone + [{"Deleted": chain} for chain in reversed(await self.collect())]
+
+    def _put_untagged(self, image: Image, taken: Iterable[str]) -> None:
+        for name in taken:
+            image = _without(image, name)
+            self._names.pop(name, None)
+            self._events.image("untag", image.id, image.id)
+        self._put(image)
+        self._write_index()
+
+    async def prune(self, filters: Filters) -> tuple[list[Json], int]:
+        """Remove images without a name (or, with dangling=false, all) that no container uses: what went, and bytes."""
+        check_keys(filters, {"dangling", "until", "label"})
+        dangling = (filters.get("dangling") or ["true"])[0].lower() in {"1", "true"}
+        gone: list[Json] = []
+        freed = 0
+        for image in self.all():
+            if not (dangling and image.tags) and not self.users(image):
+                freed += image.size
+                gone += await self._delete(image)
+        return gone, freed
+
+    async def collect(self) -> list[str]:
+        """Delete layers and blobs that nothing names; the layers' chain IDs. Nothing while something is being fetched."""
+        if self._fetching:
+            return []
+        kept = {chain for container in self._containers() for chain in container.layers}
+        kept |= {chain for image in self._images.values() for chain in image.layers}
+        blobs = {digest for image in self._images.values() for digest in image.blobs}
+        return await asyncio.to_thread(self._sweep, kept, blobs)
+
+    def _sweep(self, layers: set[str], blobs: set[str]) -> list[str]:
+        garbage = [layer for layer in self.layers.layers() if layer.chain_id not in layers]
+        gone = []
+        while leaves := [one for one in garbage if not any(other.parent == one.chain_id for other in garbage)]:
+            for layer in leaves:
+                self.layers.remove(layer.chain_id)
+                gone.append(layer.chain_id)
+                garbage.remove(layer)
+        for digest in tuple(self.content.digests()):
+            if digest not in blobs:
+                self.content.delete(digest)
+        gone.reverse()
+        return gone
+
+
+def _with(image: Image, name: str) -> Image:
+    if "@" in name:
+        return image.but(digests=tuple(sorted({*image.digests, name})))
+    return image.but(tags=tuple(sorted({*image.tags, name})), pulled=time.time_ns())
+
+
+def _without(image: Image, name: str) -> Image:
+    return image.but(
+        tags=tuple(tag for tag in image.tags if tag != name),
+        digests=tuple(digest for digest in image.digests if digest != name),
+    )
+
+
+def _short(image: Image) -> str:
+    return image.id.removeprefix("sha256:")[:12]
+
+
+def _name_matches(name: str, pattern: str) -> bool:
+    import fnmatch  # noqa: PLC0415 - for this filter only
+
+    reference = names.parse(name)
+    shown = (reference.familiar(), reference.familiar_name, str(reference), reference.name)
+    return any(fnmatch.fnmatchcase(text, pattern) for text in shown)
+
+
+def _image(found: Any, config: bytes) -> Image:
+    return Image(
+        id=found.id, manifest=found.manifest, layers=tuple(found.chain_ids), size=found.size,
+        created=seconds(json.loads(config).get("created")) * 1_000_000_000, pulled=time.time_ns(),
+        blobs=tuple(found.blobs), media_type=found.media_type, manifest_size=found.manifest_size,
+    )  # fmt: skip
+
+
+def _index_entries(image: Image) -> list[Json]:
+    """The image's descriptors in index.json: one for each name, as skopeo looks for them."""
+    entry: Json = {"mediaType": image.media_type, "digest": image.manifest, "size": image.manifest_size}
+    named = [{**entry, "annotations": {"org.opencontainers.image.ref.name": tag}} for tag in image.tags]
+    return named or [entry]
+
+
+def seconds(text: str | None) -> int:
+    """An RFC 3339 time as seconds since 1970, 0 for none or a bad one."""
+    with contextlib.suppress(ValueError, TypeError, AttributeError):
+        return int(datetime.fromisoformat(_microseconds(text or "")).timestamp())
+    return 0
+
+
+def _microseconds(text: str) -> str:
+    """Nanoseconds cut to what datetime reads."""
+    head, dot, rest = text.partition(".")
+    digits = rest.rstrip("Zz+-:0123456789") or rest
+    fraction = "".join(char for char in digits[:9] if char.isdigit())
+    zone = rest[len(fraction) :] if dot else ""
+    return f"{head}.{fraction[:6]}{zone}" if dot and fraction else text

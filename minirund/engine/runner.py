@@ -1,0 +1,385 @@
+"""Containers in motion: start, signals, pause, attach, exec, and what happens when one ends.
+
+The order of a start: a place in the network, the files in the run directory and config.json, the record with its
+address, Launch. From then on the container is the shim's; the engine listens. An end is recorded as soon as it is
+reported, without a lock: nothing that waits for it may stop it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+from cgroups.cgroup import Cgroup
+from cgroups.errors import CgroupError
+from minirund import wire
+from minirund.bundle import Bundle
+from minirund.engine import lifecycle, spec
+from minirund.engine.catalog import Catalog
+from minirund.engine.events import Events
+from minirund.engine.lifecycle import Event, Status
+from minirund.engine.network import Network, Place
+from minirund.engine.records import Container, Endpoint, Exec, Json
+from minirund.engine.settings import Settings
+from minirund.engine.shims import Shim, Spawner
+from minirund.engine.waiters import Live, answer
+from minirund.errors import Conflict, EngineError, InvalidArgument, StartFailed, StepFailed
+
+log = logging.getLogger(__name__)
+
+KILLED = 137  # 128 + SIGKILL: how a container ends whose shim vanished
+
+
+class Runner:
+    """Everything that moves. Implements shims.Listener."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        catalog: Catalog,
+        network: Network,
+        spawner: Spawner,
+        events: Events,
+        rootfs: Callable[[Container], Json],
+    ) -> None:
+        """``rootfs`` says how a container's root file system is put together: an OverlayMount as JSON."""
+        self._settings, self._catalog, self._network = settings, catalog, network
+        self._spawner, self._events, self._rootfs = spawner, events, rootfs
+        self._live: dict[str, Live] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self.on_end: Callable[[Container], None] = lambda _: None
+        """Called once for every container that ended, after the record says so."""
+
+    def live(self, container_id: str) -> Live:
+        """The live object of a container."""
+        found = self._live.get(container_id)
+        if found is None:
+            found = self._live[container_id] = Live()
+            found.ended.set()
+        return found
+
+    def forget(self, container_id: str) -> None:
+        """The container has been removed: answer who waits for that."""
+        live = self._live.pop(container_id, None)
+        if live is not None and live.shim is not None:
+            live.shim.send(wire.Release())
+            live.shim.close()
+
+    def bundle(self, container: Container) -> Bundle:
+        """The container's directories."""
+        return Bundle(f"{self._settings.containers_dir}/{container.id}", f"{self._settings.run_dir}/{container.id}")
+
+    def cgroup(self, container: Container) -> Cgroup:
+        """The container's cgroup."""
+        return Cgroup.at(self.cgroup_name(container))
+
+    def cgroup_name(self, container: Container) -> str:
+        """Its path below the cgroup v2 mount."""
+        return f"{self._settings.cgroup_parent}/{container.id}"
+
+    def spawn(self, work: Any) -> None:
+        """Run a coroutine in the background, and see to it that it is not forgotten."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("background work failed", exc_info=error)
+
+    async def finish(self) -> None:
+        """Wait for what runs in the background."""
+        while self._tasks:
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    # ---- start ----
+
+    async def start(self, container: Container) -> None:
+        """Start a container that is not running. Raises StartFailed, EngineError, InvalidArgument.
+
+        The caller holds the lock and has checked the state.
+        """
+        others = self._joined(container)
+        place = await self._network.place(container, others.get("network"))
+        live = self.live(container.id)
+        clients: list[tuple[wire.Attach | wire.Wait, int]] = []
+        try:
+            container = self._catalog.change(container.id, endpoint=place.endpoint, error="", oom_killed=False)
+            await asyncio.to_thread(self._write_bundle, container, place, others)
+            clients = live.take_held()
+            await self._launch(container, place, clients)
+        except BaseException as error:
+            self._not_started(container, place.endpoint, error)
+            raise
+
+    def _joined(self, container: Container) -> dict[str, Container]:
+        host, found = container.host_config, {}
+        for kind, key in (("network", "NetworkMode"), ("pid", "PidMode"), ("ipc", "IpcMode")):
+            mode = host.get(key) or ""
+            if mode.startswith("container:"):
+                other = self._catalog.find(mode.removeprefix("container:"))
+                if not other.alive:
+                    raise Conflict(f"cannot join the {kind} namespace of container {other.name}: it is not running")
+                found[kind] = other
+        return found
+
+    def _write_bundle(self, container: Container, place: Place, others: dict[str, Container]) -> None:
+        bundle = self.bundle(container)
+        os.makedirs(bundle.run, mode=0o700, exist_ok=True)
+        hostname = spec.hostname(container)
+        texts = {
+            "hostname": f"{hostname}\n",
+            "hosts": self._network.hosts(container, hostname, place.endpoint),
+            "resolv.conf": self._network.resolv(container),
+        }
+        for name, text in texts.items():
+            with open(f"{bundle.run}/{name}", "w", encoding="utf-8") as file:
+                file.write(text)
+        bundle.clear_exit()
+        bundle.write_config(spec.config(container, self._surroundings(container, place, others)))  # type: ignore[arg-type]
+
+    def _surroundings(self, container: Container, place: Place, others: dict[str, Container]) -> spec.Surroundings:
+        host, run = container.host_config, self.bundle(container).run
+        joins = {kind: f"/proc/{other.pid}/ns/{kind}" for kind, other in others.items() if kind != "network"}
+        if place.join is not None:
+            joins["network"] = place.join
+        for kind, key in (("pid", "PidMode"), ("ipc", "IpcMode"), ("uts", "UTSMode"), ("cgroup", "CgroupnsMode")):
+            if host.get(key) == "host":
+                joins[kind] = ""
+        return spec.Surroundings(
+            rootfs_path=self._settings.rootfs_dir,
+            rootfs=self._rootfs(container),
+            etc={f"/etc/{name}": f"{run}/{name}" for name in ("hostname", "hosts", "resolv.conf")},
+            cgroups_path=self.cgroup_name(container),
+            joins=joins,
+            init_binary=find_init() if host.get("Init") else "",
+        )
+
+    async def _launch(
+        self, container: Container, place: Place, clients: list[tuple[wire.Attach | wire.Wait, int]]
+    ) -> None:
+        """Launch, and try once more if the spawner died before the shim could say a word."""
+        bundle = self.bundle(container)
+        has_netns = place.descriptor >= 0
+        message = wire.Launch(container.id, bundle.directory, bundle.run, has_netns, [client for client, _ in clients])
+        spare = [place.descriptor] * has_netns + [descriptor for _, descriptor in clients]
+        try:
+            for last_try in (False, True):
+                generation = self._spawner.generation
+                shim, word = await self._ask(container, message, [os.dup(descriptor) for descriptor in spare])
+                if word is None and generation != self._spawner.generation and not last_try:
+                    continue
+                self._judge(container, shim, word)
+                return
+        finally:
+            wire.close_all(spare)
+
+    async def _ask(
+        self, container: Container, message: wire.Launch, descriptors: list[int]
+    ) -> tuple[Shim, wire.Started | wire.Failed | wire.State | None]:
+        channel, theirs = wire.Channel.pair()
+        shim = Shim(container.id, channel, self)
+        live = self.live(container.id)
+        live.shim = shim
+        live.ended.clear()
+        self._spawner.launch(message, [theirs.detach(), *descriptors])
+        return shim, await shim.first_word()
+
+    def _judge(self, container: Container, shim: Shim, word: wire.Started | wire.Failed | wire.State | None) -> None:
+        if isinstance(word, wire.Started):
+            if self._catalog.get(container.id).started < word.time:
+                self._started(container, word)
+            return
+        shim.close()
+        if isinstance(word, wire.Failed):
+            raise start_error(word)
+        raise EngineError(f"container {container.name}: its shim ended before it could start it")
+
+    def _started(self, container: Container, word: wire.Started) -> None:
+        container = self._catalog.change(
+            container.id, status=Status.RUNNING, pid=word.pid, started=word.time, finished=0, exit_code=0
+        )
+        if container.endpoint:
+            self._events.network("connect", self._network.id, "bridge", container.id)
+        self._events.container("start", container)
+
+    def _not_started(self, container: Container, endpoint: Endpoint | None, error: BaseException) -> None:
+        live = self.live(container.id)
+        live.ended.set()
+        live.shim = None
+        self._network.release(endpoint)
+        if container.id in self._catalog:
+            code = getattr(error, "exit_code", 128)
+            self._catalog.change(container.id, endpoint=None, error=str(error), exit_code=code)
+
+    # ---- ends ----
+
+    def shim_exited(self, shim: Shim, exited: wire.Exited | None) -> None:
+        """A container ended (shims.Listener)."""
+        live = self.live(shim.container_id)
+        if live.shim is not shim or shim.container_id not in self._catalog:
+            return
+        container = self._catalog.get(shim.container_id)
+        if exited is None:
+            if container.alive:
+                log.warning("the shim of %s has gone: its container is ended", container.id[:12])
+                self.spawn(self.end_orphan(container))
+        elif container.alive:
+            self.record_end(container, exited)
+        else:
+            self._ended_at_once(container, shim, exited)
+
+    def _ended_at_once(self, container: Container, shim: Shim, exited: wire.Exited) -> None:
+        """Exited came in one go with Started, whose reader has not been woken yet."""
+        word = shim.started
+        if word is not None and container.started < word.time:
+            self._started(container, word)
+            self.record_end(self._catalog.get(container.id), exited)
+
+    async def end_orphan(self, container: Container) -> None:
+        """Kill what is left of a container without a shim, and record its end."""
+        await asyncio.to_thread(clear_cgroup, self.cgroup(container))
+        container = self._catalog.get(container.id)
+        exited = self.bundle(container).read_exit() or wire.Exited(KILLED, time.time_ns())
+        if container.alive:
+            self.record_end(container, exited)
+
+    def record_end(self, container: Container, exited: wire.Exited) -> None:
+        """A container has ended: record it, free its address, tell."""
+        for record in self._catalog.execs_of(container.id):
+            if record.running:
+                self._catalog.put_exec(record.but(exit_code=KILLED))
+        self._network.release(container.endpoint)
+        container = self._catalog.change(
+            container.id, status=lifecycle.after(container.status, Event.EXIT, container.name), pid=0,
+            exit_code=exited.code, finished=exited.time, oom_killed=exited.oom, endpoint=None,
+        )  # fmt: skip
+        if exited.oom:
+            self._events.container("oom", container)
+        self._events.container("die", container, exitCode=str(exited.code))
+        self.live(container.id).ended.set()
+        self.on_end(container)
+
+    # ---- while it runs ----
+
+    def shim_of(self, container: Container) -> Shim:
+        """The shim of a running container. Raises Conflict."""
+        shim = self.live(container.id).shim
+        if not container.alive or shim is None or not shim.open:
+            raise Conflict(f"container {container.id} is not running")
+        return shim
+
+    async def signal(self, container: Container, number: int) -> None:
+        """Send a signal to init."""
+        self.shim_of(container).send(wire.Signal(number))
+
+    async def ended(self, container: Container, timeout: float | None = None) -> bool:
+        """Wait until it has ended; False if it has not within ``timeout`` seconds."""
+        try:
+            await asyncio.wait_for(self.live(container.id).ended.wait(), timeout)
+        except TimeoutError:
+            return False
+        return True
+
+    async def pause(self, container: Container) -> Container:
+        """Freeze. Raises Conflict, EngineError."""
+        after = lifecycle.after(container.status, Event.PAUSE, container.name)
+        await self._freezer(self.cgroup(container).freeze)
+        return self._catalog.change(container.id, status=after)
+
+    async def unpause(self, container: Container) -> Container:
+        """Thaw. Raises Conflict, EngineError."""
+        if container.status is not Status.PAUSED:
+            raise Conflict(f"Container {container.id} is not paused")
+        await self._freezer(self.cgroup(container).thaw)
+        return self._catalog.change(container.id, status=Status.RUNNING)
+
+    async def _freezer(self, work: Callable[[], None]) -> None:
+        try:
+            await asyncio.to_thread(work)
+        except (CgroupError, OSError) as error:
+            raise EngineError(str(error)) from error
+
+    def attach(self, container: Container, attach: wire.Attach, descriptor: int) -> None:
+        """Give a client to the shim, or keep it for the next start. Takes the descriptor over."""
+        self._give(container, attach, descriptor)
+
+    def wait(self, container: Container, condition: str, descriptor: int) -> None:
+        """Have a wait answered when it is time. Takes the descriptor over."""
+        waiting = wire.Wait(removed=condition == "removed")
+        if container.alive or condition != "not-running":
+            self._give(container, waiting, descriptor)
+        else:
+            answer(descriptor, container.exit_code)
+
+    def _give(self, container: Container, client: wire.Attach | wire.Wait, descriptor: int) -> None:
+        live = self.live(container.id)
+        if container.alive and live.shim is not None:
+            live.shim.send(client, [descriptor])
+        else:
+            live.hold(client, descriptor)
+
+    def resize(self, container: Container, height: int, width: int, exec_id: str = "") -> None:
+        """Set a terminal's size."""
+        self.shim_of(container).send(wire.Resize(height, width, exec_id))
+
+    # ---- exec ----
+
+    async def exec(
+        self, record: Exec, process: Json, attach: wire.Attach | None, descriptor: int | None
+    ) -> wire.ExecFailed | None:
+        """Start an exec; what failed, or None. Takes the descriptor over."""
+        container = self._catalog.get(record.container_id)
+        message = wire.Exec(record.id, process, attach)
+        self._catalog.put_exec(record.but(started=True))
+        word = await self.shim_of(container).exec(message, [] if descriptor is None else [descriptor])
+        record = self._catalog.exec(record.id)
+        if isinstance(word, wire.ExecFailed):
+            self._catalog.put_exec(record.but(exit_code=word.exit_code))
+            return word
+        if record.exit_code is None:
+            self._catalog.put_exec(record.but(pid=word.pid))
+        return None
+
+    def exec_exited(self, shim: Shim, exec_id: str, code: int) -> None:
+        """An exec ended (shims.Listener)."""
+        with contextlib.suppress(EngineError, InvalidArgument):
+            record = self._catalog.put_exec(self._catalog.exec(exec_id).but(exit_code=code))
+            self._events.container(
+                "exec_die", self._catalog.get(record.container_id), execID=exec_id, exitCode=str(code)
+            )
+
+
+def start_error(word: wire.Failed) -> StartFailed | EngineError:
+    """What the user reads of a start that failed, in the words that Docker's command looks for."""
+    if word.exit_code in {126, 127} or word.message:
+        why = word.message or str(StepFailed(word.step, word.errno, word.path))
+        return StartFailed(f"failed to create task for container: {why}", word.exit_code)
+    return StepFailed(word.step, word.errno, word.path)
+
+
+def clear_cgroup(cgroup: Cgroup) -> None:
+    """Kill whatever is in a cgroup and remove it; one that isn't there is fine."""
+    try:
+        cgroup.remove()
+    except (CgroupError, OSError) as error:
+        log.warning("a cgroup stays behind: %s", error)
+
+
+def find_init() -> str:
+    """The little init of ``--init``. Raises InvalidArgument if none is installed."""
+    for path in (
+        "/usr/bin/tini-static",
+        "/usr/bin/catatonit",
+        "/usr/libexec/docker/docker-init",
+        "/usr/bin/docker-init",
+    ):
+        if os.path.exists(path):
+            return path
+    raise InvalidArgument("--init needs an init: install the package tini")

@@ -1,0 +1,250 @@
+"""The engine's side of wire.py: the spawner it asks for shims, and its connection to each of them.
+
+Live objects, never saved. Everything here runs on the event loop; a message is sent at once or, if the socket is full,
+as soon as it has room. What a shim reports arrives at a Listener, in the order in which it came.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import os
+import socket
+import subprocess
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from minirund import bundle, wire
+from minirund.errors import EngineError, Unavailable
+
+log = logging.getLogger(__name__)
+
+Descriptors = tuple[int, ...] | list[int]
+
+
+class Link:
+    """One channel on the event loop: ``on_message(message, descriptors)``, then once ``on_end()``."""
+
+    def __init__(
+        self,
+        channel: wire.Channel,
+        on_message: Callable[[wire.Message, list[int]], None],
+        on_end: Callable[[], None],
+    ) -> None:
+        self._channel, self._on_message, self._on_end = channel, on_message, on_end
+        self._outbox: deque[tuple[wire.Message, list[int]]] = deque()
+        self._loop = asyncio.get_running_loop()
+        self.open = True
+        channel.setblocking(False)
+        self._loop.add_reader(channel.fileno(), self._readable)
+
+    def send(self, message: wire.Message, descriptors: Descriptors = ()) -> None:
+        """Send and close the descriptors: from here on they are the other side's. Nothing is raised if it has gone."""
+        if self._outbox or not self._try(message, descriptors):
+            if not self._outbox and self.open:
+                self._loop.add_writer(self._channel.fileno(), self._writable)
+            self._outbox.append((message, list(descriptors)))
+
+    def _try(self, message: wire.Message, descriptors: Descriptors) -> bool:
+        try:
+            if self.open:
+                self._channel.send(message, descriptors)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            log.debug("a message was not delivered: %s", error)
+        wire.close_all(list(descriptors))
+        return True
+
+    def _writable(self) -> None:
+        while self._outbox:
+            if not self._try(*self._outbox[0]):
+                return
+            self._outbox.popleft()
+        self._loop.remove_writer(self._channel.fileno())
+
+    def _readable(self) -> None:
+        while self.open:
+            try:
+                received = self._channel.receive()
+            except BlockingIOError:
+                return
+            except (OSError, wire.ProtocolError) as error:
+                log.warning("a process sent what is no message: %s", error)
+                received = None
+            if received is None:
+                self.close()
+                self._on_end()
+                return
+            self._on_message(*received)
+
+    def close(self) -> None:
+        """Hang up. ``on_end`` is not called any more."""
+        if self.open:
+            self.open = False
+            self._loop.remove_reader(self._channel.fileno())
+            self._loop.remove_writer(self._channel.fileno())
+            self._channel.close()
+            for _, descriptors in self._outbox:
+                wire.close_all(descriptors)
+            self._outbox.clear()
+
+
+class Spawner:
+    """The zygote process that forks shims. It is started again whenever it has gone."""
+
+    def __init__(self, command: Callable[[int], list[str]]) -> None:
+        """``command(descriptor)`` is the argument vector of a spawner whose control socket is ``descriptor``."""
+        self._command = command
+        self._process: subprocess.Popen[bytes] | None = None
+        self._link: Link | None = None
+        self._stopping = False
+        self.generation = 0
+
+    @property
+    def pid(self) -> int:
+        """The process, 0 for none."""
+        return self._process.pid if self._process else 0
+
+    def start(self) -> None:
+        """Start the process; it is ready when it reads."""
+        channel, theirs = wire.Channel.pair()
+        with theirs:
+            self._process = subprocess.Popen(
+                self._command(theirs.fileno()),
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        self._link = Link(channel, self._on_message, self._on_end)
+        self.generation += 1
+
+    def launch(self, message: wire.Launch, descriptors: Descriptors) -> None:
+        """Ask for a shim. The descriptors are taken over."""
+        if self._stopping:
+            wire.close_all(list(descriptors))
+            raise Unavailable("minirund is stopping")
+        if self._link is None or not self._link.open:
+            self.start()
+        assert self._link is not None  # noqa: S101
+        self._link.send(message, descriptors)
+
+    def _on_message(self, message: wire.Message, descriptors: list[int]) -> None:
+        wire.close_all(descriptors)
+        log.warning("the spawner said: %s", message)
+
+    def _on_end(self) -> None:
+        code = self._process.wait() if self._process else None
+        if not self._stopping:
+            log.warning("the spawner has gone (exit status %s): starting another", code)
+            self.start()
+
+    def stop(self) -> None:
+        """Let it end; the shims go on."""
+        self._stopping = True
+        if self._link:
+            self._link.close()
+        if self._process:
+            self._process.wait()
+
+
+class Listener(Protocol):
+    """Who wants to know what becomes of a shim."""
+
+    def shim_exited(self, shim: Shim, exited: wire.Exited | None) -> None:
+        """The container ended; None: the shim vanished without a word."""
+
+    def exec_exited(self, shim: Shim, exec_id: str, code: int) -> None:
+        """An exec ended."""
+
+
+class Shim:
+    """A connection to one container's shim."""
+
+    def __init__(self, container_id: str, channel: wire.Channel, listener: Listener) -> None:
+        self.container_id = container_id
+        self._listener = listener
+        self._answers: dict[str, asyncio.Future[Any]] = {}
+        self._first: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._exited = False
+        self.started: wire.Started | None = None
+        self._link = Link(channel, self._on_message, self._on_end)
+
+    @property
+    def open(self) -> bool:
+        """Whether it can still be spoken to."""
+        return self._link.open
+
+    async def first_word(self) -> wire.Started | wire.Failed | wire.State | None:
+        """What the shim says first; None if it vanished before."""
+        try:
+            return await asyncio.shield(self._first)  # type: ignore[no-any-return]
+        except EngineError:
+            return None
+
+    def send(self, message: wire.Message, descriptors: Descriptors = ()) -> None:
+        """Send; the descriptors are taken over."""
+        self._link.send(message, descriptors)
+
+    async def exec(self, message: wire.Exec, descriptors: Descriptors) -> wire.ExecStarted | wire.ExecFailed:
+        """Start an exec and await how that went. Raises EngineError if the shim vanishes meanwhile."""
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._answers[message.id] = answer
+        self.send(message, descriptors)
+        try:
+            return await answer  # type: ignore[no-any-return]
+        finally:
+            self._answers.pop(message.id, None)
+
+    def close(self) -> None:
+        """Hang up; the shim goes on."""
+        self._link.close()
+
+    def _on_message(self, message: wire.Message, descriptors: list[int]) -> None:
+        wire.close_all(descriptors)
+        if isinstance(message, wire.Started | wire.Failed | wire.State) and not self._first.done():
+            self._first.set_result(message)
+            self.started = message if isinstance(message, wire.Started) else None
+        elif isinstance(message, wire.ExecStarted | wire.ExecFailed):
+            self._answer(message)
+        elif isinstance(message, wire.ExecExited):
+            self._listener.exec_exited(self, message.id, message.code)
+        elif isinstance(message, wire.Exited):
+            self._exited = True
+            self._listener.shim_exited(self, message)
+
+    def _answer(self, message: wire.ExecStarted | wire.ExecFailed) -> None:
+        answer = self._answers.get(message.id)
+        if answer is not None and not answer.done():
+            answer.set_result(message)
+
+    def _on_end(self) -> None:
+        gone = EngineError(f"the shim of container {self.container_id[:12]} has gone")
+        for answer in (self._first, *self._answers.values()):
+            if not answer.done():
+                answer.set_exception(gone)
+                answer.exception()  # seen: nobody need be waiting
+        failed = not self._first.cancelled() and self._first.done() and self._first.exception() is None \
+            and isinstance(self._first.result(), wire.Failed)  # fmt: skip
+        if not self._exited and not failed:
+            self._listener.shim_exited(self, None)
+
+
+def connect(directory: str, container_id: str, listener: Listener) -> Shim | None:
+    """A connection to a shim that an earlier daemon started; None if there is none any more."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    descriptor = -1
+    try:
+        descriptor = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        sock.connect(f"/proc/self/fd/{descriptor}/{bundle.SHIM_SOCKET}")  # a path of any length fits so
+    except OSError as error:
+        sock.close()
+        if error.errno not in {errno.ENOENT, errno.ECONNREFUSED, errno.ENOTDIR}:
+            log.warning("the shim of %s can't be reached: %s", container_id[:12], error)
+        return None
+    finally:
+        if descriptor >= 0:
+            os.close(descriptor)
+    return Shim(container_id, wire.Channel(sock), listener)
