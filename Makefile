@@ -3,7 +3,7 @@
 PYTHON ?= /usr/bin/python3
 PREFIX ?= /usr/local
 VENV := .venv
-PIP := $(VENV)/bin/pip --disable-pip-version-check --quiet
+PIP := $(VENV)/bin/pip --disable-pip-version-check --quiet --quiet
 export PYTHON PREFIX DESTDIR LIBDIR UNITDIR
 
 .DEFAULT_GOAL := help
