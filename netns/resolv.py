@@ -5,6 +5,7 @@ host's loopback, and a container has its own. Those lines are left out; if nothi
 the real servers is used, and without one, Google's. See resolv.conf(5), hosts(5).
 """
 
+import json
 from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
@@ -75,8 +76,8 @@ def _host_line(text: str, host_gateway: str) -> str:
     """``name:address`` (or ``name=address``) to a line of the file. Raises ValueError if it is neither."""
     separator = min((text.index(mark) for mark in ":=" if mark in text), default=0)
     name, address = text[:separator], text[separator + 1 :].strip("[]")
-    if not name:
-        raise ValueError(f'bad format for add-host: "{text}"')
+    if not name or not name.isprintable() or " " in name:
+        raise ValueError(f"bad format for add-host: {json.dumps(text)}")
     if address == HOST_GATEWAY:
         address = host_gateway
     try:
