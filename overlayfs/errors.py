@@ -10,7 +10,7 @@
     ├── LayerMissing         the store has no layer of this chain ID
     │   └── LinkTargetMissing  an entry leans on a layer below, which isn't there yet: unpack that one first, then retry
     ├── LayerCollision       two chain IDs share the first 16 hex digits
-    └── MountTooLong         more mount options than one page takes
+    └── MountTooLong         more layers than one mount takes
 
 The system's own errors (a full disk above all) pass through as OSError; the stores stay sound under them.
 """
@@ -99,8 +99,8 @@ class LayerCollision(OverlayError):
 
 
 class MountTooLong(OverlayError):
-    """mount(2) takes one page of options, and these are more."""
+    """mount(2) takes one page of options and overlayfs 500 lower directories, and these are more."""
 
     def __init__(self, length: int, limit: int, layers: int) -> None:
-        super().__init__(f"overlay mount of {layers} layers needs {length} bytes of options, mount(2) takes {limit}")
+        super().__init__(f"overlay mount of {layers} layers needs {length} bytes of options, the kernel takes {limit} and 500 layers")
         self.length, self.limit, self.layers = length, limit, layers

@@ -29,6 +29,7 @@ from overlayfs.xattrs import get_xattrs, set_xattrs
 
 WHITEOUT, OPAQUE_MARK, AUFS = b".wh.", b".wh..wh..opq", b".wh..wh."
 CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+SMALL = 1 << 15  # bytes up to which a copy costs less than views
 LARGE = 4 << 20  # bytes of a file from which its way to the disk begins at once
 # What the names and numbers of an archive can make a system call say. Everything else (ENOSPC, EIO) is our side's.
 ARCHIVE_ERRORS = frozenset(
@@ -169,6 +170,9 @@ class Extractor:
         self.size += entry.length
 
     def _write(self, file: int, size: int) -> None:
+        if size <= SMALL:
+            write_all(file, self._chunks.take(size))
+            return
         for piece in self._chunks.pieces(size):
             write_all(file, piece)
         if size >= LARGE:
@@ -280,7 +284,7 @@ def within(name: bytes, path: bytes) -> bool:
     return name == path or name.startswith(path + b"/")
 
 
-def write_all(file: int, data: memoryview) -> None:
+def write_all(file: int, data: bytes | memoryview) -> None:
     """write(2) until nothing is left."""
     while data:
         data = data[os.write(file, data) :]

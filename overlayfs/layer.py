@@ -3,7 +3,7 @@
     root/<16 hex digits of the chain ID>/diff         the layer's files, as overlayfs takes them for a lower directory
     root/<16 hex digits of the chain ID>/layer.json   chain ID, diff ID, parent, size, link; written last
     root/l/<short>                                    link to that diff: three hex digits or as many as make it unique
-    root/l/empty                                      an empty directory, for an image without layers
+    root/l/empty, root/l/empty2                       empty directories, for an image without layers
     root/*.tmp                                        half made; ``sweep`` removes what a crash left
 
 A chain ID names a layer together with all below it: sha256 over the parent's chain ID and the diff ID, which is the
@@ -68,7 +68,8 @@ class LayerStore:
         self.root = Path(root).absolute()
         self.max_unpacked_size = max_unpacked_size
         self._links = self.root / LINKS
-        (self._links / EMPTY).mkdir(parents=True, exist_ok=True)
+        for name in EMPTY:
+            (self._links / name).mkdir(parents=True, exist_ok=True)
         self._lock = threading.Lock()
         self._known: dict[str, Layer] = {}
         self._unpacking: dict[str, threading.Event] = {}  # chain ID -> set when that unpack is over

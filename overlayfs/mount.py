@@ -22,7 +22,9 @@ from typing import Any, Protocol
 from overlayfs.errors import MountTooLong, OverlayError
 
 PAGE = 4095  # mount(2): one page, less the closing NUL
-LINKS, EMPTY = "l", "empty"  # in the layer store: the directory of short links, and in it an empty directory
+MOST = 500  # lower directories: OVL_MAX_STACK of the kernel
+LINKS = "l"  # in the layer store: the directory of short links
+EMPTY = ("empty", "empty2")  # directories in it with nothing inside, where the kernel wants more layers than there are
 # Spelled out, since a kernel may be built with other defaults: the upper directory then holds whole files and
 # directories, without references to layers below, so that it can be read and packed by itself.
 PLAIN = ("index=off", "metacopy=off", "redirect_dir=off")
@@ -49,14 +51,14 @@ class OverlayMount:
     def options(self) -> str:
         """The option string of mount(2), to be used with ``cwd`` as working directory.
 
-        Raises MountTooLong over one page, OverlayError on a path that no option string can carry.
+        Raises MountTooLong over one page or 500 lower directories, OverlayError on a path that no option can carry.
         """
         parts = ["lowerdir=" + ":".join(map(escape, self.lower))]
         if self.upper is not None and self.work is not None:
             parts += [f"upperdir={escape(self.upper)}", f"workdir={escape(self.work)}"]
         text = ",".join([*parts, *self.extra])
         length = len(os.fsencode(text))
-        if length > PAGE:
+        if length > PAGE or len(self.lower) > MOST:
             raise MountTooLong(length, PAGE, len(self.lower))
         return text
 
@@ -99,11 +101,11 @@ def describe(
     lower = tuple(layer.link for layer in reversed(layers))
     if rw is not None and not readonly:
         base = os.path.abspath(rw)
-        return OverlayMount(_links(root), lower or (EMPTY,), f"{base}/upper", f"{base}/work", extra)
+        return OverlayMount(_links(root), lower or EMPTY[:1], f"{base}/upper", f"{base}/work", extra)
     if rw is not None:
         lower = (f"{os.path.abspath(rw)}/upper", *lower)
     # Without an upper directory the kernel wants two lower ones.
-    return OverlayMount(_links(root), lower if len(lower) > 1 else (*lower, EMPTY), extra=extra)
+    return OverlayMount(_links(root), lower + EMPTY[len(lower) :], extra=extra)
 
 
 def create_rw(rw: str | Path) -> None:

@@ -101,8 +101,8 @@ def _next_header(chunks: Chunks) -> bytes:
 
 def _check_sum(block: bytes) -> None:
     """The sum of all bytes, the field itself taken as blanks. Some old programs summed signed bytes."""
-    wanted = number(block[148:156], "checksum")
-    total = sum(block) - sum(block[148:156]) + 8 * 32
+    stored = block[148:156]
+    wanted, total = number(stored, "checksum"), sum(block) - sum(stored) + 8 * 32
     if total != wanted and total - 256 * sum(byte > 127 for byte in block[:148] + block[156:]) != wanted:
         raise BadArchive("", "not a tar archive, or damaged: the checksum of a header is wrong")
 
