@@ -196,7 +196,7 @@ class Cgroup:
         """What the user can do about a missing controller."""
         for parent in self._parents():
             if controller not in read(f"{parent}/cgroup.controllers").split():
-                return fix_for_host(controller) if parent == self._parents()[0] else f"{parent} was not given it"
+                return fix_for_host(controller)
             if controller not in read(f"{parent}/cgroup.subtree_control").split():
                 return f"{parent} can't hand it down (a cgroup with processes of its own can't: move them to a child)"
         return fix_for_host(controller)
