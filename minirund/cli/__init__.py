@@ -54,11 +54,13 @@ def _dispatch(context: Context, argv: Sequence[str]) -> int:
     words = _global_options(context, argv)
     if not words:
         return _show_help("")
+    if words[0] == "--version":
+        return _show_version()
     entry, rest = _find(context, words)
     if entry is None:
         return _show_help(words[0])
     command = table.load(entry)
-    parsed = parse(command.options, rest, options_end=command.options_end)
+    parsed = parse(command.options, ["--", *rest] if command.raw else rest, options_end=command.options_end)
     if parsed.help:
         return _show_help(context.name)
     check_count(f"minirun {context.name}", command, len(parsed.rest))
@@ -84,8 +86,6 @@ def _find(context: Context, words: Sequence[str]) -> tuple[Entry | None, Sequenc
     from minirund.cli.failure import UsageError
 
     name = words[0]
-    if name == "--version":
-        return table.find("version"), ["--short"]
     if name == "help" or (name in table.GROUPS and words[1:2] in ([], ["--help"])):
         return None, []
     size = 2 if name in table.GROUPS else 1
@@ -95,6 +95,13 @@ def _find(context: Context, words: Sequence[str]) -> tuple[Entry | None, Sequenc
         unknown, context.name = context.name, name if size == 2 else ""
         raise UsageError(f"unknown command: minirun {unknown}")
     return entry, words[size:]
+
+
+def _show_version() -> int:
+    from minirund import __version__
+
+    sys.stdout.write(f"minirun version {__version__}\n")
+    return 0
 
 
 def _show_help(name: str) -> int:

@@ -46,10 +46,10 @@ class Command:
     """A command: its options, how many arguments it takes, and the function that does it.
 
     ``takes`` names what the arguments are (containers, running, stopped, paused, images), for completion.
-    ``options_end`` is True where the first argument ends the options.
+    ``options_end`` is True where the first argument ends the options, ``raw`` where every word is an argument.
     """
 
-    __slots__ = ("least", "most", "options", "options_end", "run", "takes", "usage")
+    __slots__ = ("least", "most", "options", "options_end", "raw", "run", "takes", "usage")
 
     def __init__(
         self,
@@ -61,6 +61,7 @@ class Command:
         most: int = MANY,
         takes: str = "",
         options_end: bool = False,
+        raw: bool = False,
     ) -> None:
         self.run = run
         self.usage = usage
@@ -69,6 +70,7 @@ class Command:
         self.most = most
         self.takes = takes
         self.options_end = options_end
+        self.raw = raw
 
 
 class Parsed:
