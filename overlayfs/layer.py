@@ -125,7 +125,7 @@ class LayerStore:
         layer = self._load(chain_id)
         if layer is None:
             return
-        with self._scratch() as scratch:
+        with self.scratch() as scratch:
             os.rename(layer.path.parent, scratch / "layer")
             (self._links / layer.link).unlink(missing_ok=True)
             self._known.pop(chain_id, None)
@@ -178,7 +178,7 @@ class LayerStore:
         self, stream: Readable, chain: str, parent: str | None, diff_id: str, progress: Callable[[int], None] | None
     ) -> Layer:
         algorithm, digits = split(diff_id)
-        with self._scratch() as scratch:
+        with self.scratch() as scratch:
             work = scratch / "layer"
             (work / "diff").mkdir(parents=True)
             (work / "diff").chmod(0o755)
@@ -255,8 +255,8 @@ class LayerStore:
             over.set()
 
     @contextlib.contextmanager
-    def _scratch(self) -> Iterator[Path]:
-        """A directory beside the store, gone afterwards."""
+    def scratch(self) -> Iterator[Path]:
+        """A directory on the store's file system, gone afterwards, and after a crash with the next ``sweep``."""
         with self._lock:  # a sweep sees it only once it is known to be ours
             path = Path(tempfile.mkdtemp(dir=self.root, suffix=TEMPORARY))
             self._temporary.add(path.name)

@@ -13,16 +13,26 @@ Two threads a layer, because two things block: writing to a slow disk, and unpac
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import dataclass
 
 from minirund.engine.progress import Message, Meter, Sink, layer_message, short_id
-from minirund.engine.transfer import Flight, Flights, Follower, Stopped, settled, storage_error, storage_errors
+from minirund.engine.transfer import (
+    Flight,
+    Flights,
+    Follower,
+    Stopped,
+    first_error,
+    settled,
+    storage_error,
+    storage_errors,
+)
 from minirund.errors import RegistryError
 from minirund.registry.client import Repository
-from minirund.registry.manifest import Descriptor, ImageConfig, Manifest
+from minirund.registry.manifest import Descriptor, ImageConfig, Manifest, Platform
 from overlayfs.content import ContentStore, Ingest
 from overlayfs.errors import DigestMismatch, LinkTargetMissing, TooLarge
 from overlayfs.layer import Layer, LayerStore, chain_id
@@ -55,6 +65,60 @@ def layer_sources(manifest: Manifest, config: ImageConfig) -> tuple[LayerSource,
     return tuple(sources)
 
 
+@dataclass(frozen=True)
+class ImageDocuments:
+    """What describes an image: the manifest and the configuration, as bytes and as what they say."""
+
+    manifest_data: bytes
+    manifest: Manifest
+    config_data: bytes
+    config: ImageConfig
+
+    @property
+    def digest(self) -> str:
+        """The manifest's. (sha256, whatever algorithm a registry may have named it by: so it is stored.)"""
+        return "sha256:" + hashlib.sha256(self.manifest_data).hexdigest()
+
+
+@dataclass(frozen=True)
+class StoredImage:
+    """An image that is in the store, for the database to record."""
+
+    id: str
+    """Digest of the configuration."""
+    manifest: str
+    """Digest of the manifest that names configuration and layers."""
+    media_type: str
+    """The manifest's."""
+    manifest_size: int
+    """Bytes of the manifest document."""
+    platform: Platform
+    """What the configuration says."""
+    chain_ids: tuple[str, ...]
+    """Unpacked layers, lowest first."""
+    blobs: tuple[str, ...]
+    """Every blob that the image needs kept: manifest, configuration, layers."""
+    size: int
+    """Bytes, unpacked, all layers."""
+
+
+def stored_image(documents: ImageDocuments, layers: list[Layer]) -> StoredImage:
+    """The record of an image whose layers these are."""
+    manifest = documents.manifest
+    return StoredImage(
+        id=manifest.config.digest,
+        manifest=documents.digest,
+        media_type=manifest.media_type,
+        manifest_size=len(documents.manifest_data),
+        platform=documents.config.platform,
+        chain_ids=tuple(layer.chain_id for layer in layers),
+        blobs=tuple(
+            dict.fromkeys((documents.digest, manifest.config.digest, *(one.digest for one in manifest.layers)))
+        ),
+        size=sum(layer.size for layer in layers),
+    )
+
+
 class LayerFetcher:
     """Brings layers into the store. One for a daemon: ``close`` it when no pull or load is running any more."""
 
@@ -69,6 +133,18 @@ class LayerFetcher:
         """Release the threads."""
         for pool in (self._writers, self._unpackers):
             await asyncio.to_thread(pool.shutdown)
+
+    async def image(self, documents: ImageDocuments, sink: Sink, repository: Repository | None = None) -> StoredImage:
+        """All layers side by side, then configuration and manifest: the store never has an image by half."""
+        sources = layer_sources(documents.manifest, documents.config)
+        layers = await first_error(*(self.layer(source, sink, repository) for source in sources))
+        await asyncio.to_thread(self._put, documents.config_data, documents.manifest_data)
+        return stored_image(documents, layers)
+
+    def _put(self, *data: bytes) -> None:
+        with storage_errors(self.content.root):
+            for one in data:
+                self.content.put(one)
 
     async def layer(self, source: LayerSource, sink: Sink, repository: Repository | None = None) -> Layer:
         """The layer, in the store when this returns. Its blob comes from ``repository`` if it is not here yet.

@@ -16,56 +16,30 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-from minirund.engine.fetch import LayerFetcher, LayerSource, layer_sources
+from minirund.engine.fetch import ImageDocuments, LayerFetcher, StoredImage
 from minirund.engine.progress import Message, Sink
-from minirund.engine.transfer import first_error, storage_errors
+from minirund.engine.transfer import storage_errors
 from minirund.errors import RegistryError
 from minirund.registry import manifest as documents
 from minirund.registry.auth import Credentials
 from minirund.registry.client import Document, RegistryClient, Repository
-from minirund.registry.manifest import Descriptor, ImageConfig, Manifest, Platform
+from minirund.registry.manifest import Descriptor, Manifest, Platform
 from minirund.registry.reference import Reference
 from overlayfs.content import ContentStore
 
 
 @dataclass(frozen=True)
-class PulledImage:
-    """An image that is in the store, for the database to record."""
+class PulledImage(StoredImage):
+    """A ``StoredImage``, and what the registry calls it."""
 
     reference: Reference
-    id: str
-    """Digest of the configuration."""
-    manifest: str
-    """Digest of the manifest that names configuration and layers."""
     digest: str
-    """What the registry calls it: the manifest's digest, or the index's that led to it."""
-    media_type: str
-    """The manifest's."""
-    manifest_size: int
-    """Bytes of the manifest document."""
-    platform: Platform
-    chain_ids: tuple[str, ...]
-    """Unpacked layers, lowest first."""
-    blobs: tuple[str, ...]
-    """Every blob that the image needs kept: manifest, configuration, layers."""
-    size: int
-    """Bytes, unpacked, all layers."""
+    """The manifest's digest, or that of the index that led to it."""
 
     @property
     def repo_digest(self) -> str:
         """``docker.io/library/alpine@sha256:...``."""
         return f"{self.reference.name}@{self.digest}"
-
-
-@dataclass(frozen=True)
-class Resolved:
-    """What the documents of an image say. ``top`` is what the registry gave for the name: maybe an index."""
-
-    top: Document
-    document: Document
-    manifest: Manifest
-    config_data: bytes
-    config: ImageConfig
 
 
 class Puller:
@@ -92,9 +66,9 @@ class Puller:
         if not isinstance(parsed, Manifest):
             raise RegistryError(f"{reference.familiar()}: an index in an index is not supported")
         config_data = await _configuration(content, repository, parsed.config)
-        config = documents.parse_config(config_data, parsed)
+        config = documents.parse_config(config_data, len(parsed.layers))
         documents.check_platform(config, platform, reference.familiar())
-        return Pull(self._fetcher, repository, Resolved(top, document, parsed, config_data, config))
+        return Pull(self._fetcher, repository, top.digest, ImageDocuments(document.data, parsed, config_data, config))
 
 
 async def _entry(content: ContentStore, repository: Repository, entry: Descriptor) -> Document:
@@ -117,47 +91,27 @@ def _stored(content: ContentStore, digest: str) -> bytes:
 
 
 class Pull:
-    """One image, resolved and about to be fetched."""
+    """One image, resolved, about to be fetched. ``digest`` is what the registry calls it, ``image_id`` what we do."""
 
-    def __init__(self, fetcher: LayerFetcher, repository: Repository, resolved: Resolved) -> None:
-        self.reference = repository.reference
-        self.image_id = resolved.manifest.config.digest
-        self._fetcher, self._repository, self._resolved = fetcher, repository, resolved
+    def __init__(
+        self, fetcher: LayerFetcher, repository: Repository, digest: str, image_documents: ImageDocuments
+    ) -> None:
+        self.reference, self.digest = repository.reference, digest
+        self.image_id = image_documents.manifest.config.digest
+        self._fetcher, self._repository, self._documents = fetcher, repository, image_documents
 
     async def run(self, sink: Sink) -> PulledImage:
         """Fetch the layers, then store configuration and manifest. Progress goes to ``sink``.
 
-        Cancel it and it stops (unless another pull wants the same layer). Raises RegistryError (also for wrong
-        digests), InvalidArgument (archives that try a trick, or are too large), StorageFull, EngineError.
+        Cancel it and it stops (a layer that another pull wants too comes all the same). Raises RegistryError (also for
+        wrong digests), InvalidArgument (archives that try a trick, or are too large), StorageFull, EngineError.
         """
         sink({"status": f"Pulling from {self.reference.familiar_name}", "id": self.reference.identifier})
-        sources = layer_sources(self._resolved.manifest, self._resolved.config)
-        layers = await first_error(*(self._fetcher.layer(one, sink, self._repository) for one in sources))
-        await asyncio.to_thread(self._store_documents)
-        sink({"status": f"Digest: {self._resolved.top.digest}"})
-        return self._image(sources, sum(layer.size for layer in layers))
+        image = await self._fetcher.image(self._documents, sink, self._repository)
+        sink({"status": f"Digest: {self.digest}"})
+        return PulledImage(**vars(image), reference=self.reference, digest=self.digest)
 
     def status(self, newer: bool) -> Message:
         """The last message of a pull. ``newer``: the name did not stand for this image before."""
         verb = "Downloaded newer image" if newer else "Image is up to date"
         return {"status": f"Status: {verb} for {self.reference.familiar()}"}
-
-    def _store_documents(self) -> None:
-        content = self._fetcher.content
-        with storage_errors(content.root):
-            content.put(self._resolved.config_data)
-            content.put(self._resolved.document.data)
-
-    def _image(self, sources: tuple[LayerSource, ...], size: int) -> PulledImage:
-        return PulledImage(
-            reference=self.reference,
-            id=self.image_id,
-            manifest=self._resolved.document.digest,
-            digest=self._resolved.top.digest,
-            media_type=self._resolved.manifest.media_type,
-            manifest_size=len(self._resolved.document.data),
-            platform=self._resolved.config.platform,
-            chain_ids=tuple(source.chain for source in sources),
-            blobs=(self._resolved.document.digest, self.image_id, *dict.fromkeys(one.blob.digest for one in sources)),
-            size=size,
-        )

@@ -256,8 +256,8 @@ def _distance(entry: Descriptor, wanted: Platform) -> int | None:
     return wanted.accepts(entry.platform)
 
 
-def parse_config(data: bytes, manifest: Manifest) -> ImageConfig:
-    """Read an image configuration and check that it fits its manifest. Raises RegistryError."""
+def parse_config(data: bytes, layers: int) -> ImageConfig:
+    """Read an image configuration; its manifest names so many layers. Raises RegistryError."""
     document = _object(data, "image configuration", MAX_CONFIG)
     rootfs = document.get("rootfs")
     diff_ids = rootfs.get("diff_ids") if isinstance(rootfs, dict) else None
@@ -265,8 +265,8 @@ def parse_config(data: bytes, manifest: Manifest) -> ImageConfig:
         diff_ids = []
     if not isinstance(diff_ids, list) or not all(isinstance(one, str) and _DIGEST.fullmatch(one) for one in diff_ids):
         raise RegistryError("image configuration has no valid rootfs.diff_ids")
-    if len(diff_ids) != len(manifest.layers):
-        raise RegistryError(f"image configuration has {len(diff_ids)} layers, its manifest {len(manifest.layers)}")
+    if len(diff_ids) != layers:
+        raise RegistryError(f"image configuration has {len(diff_ids)} layers, its manifest {layers}")
     return ImageConfig(_platform(document) or Platform("", ""), tuple(diff_ids))
 
 
