@@ -29,8 +29,8 @@ import signal
 import time
 from collections.abc import Iterable, Iterator, Mapping
 
-from cgroups.errors import CgroupTimeout, ControllerMissing, NoCgroup2, WriteRefused
-from cgroups.limits import Limits, needed, settings
+from cgroups.errors import CgroupTimeout, ControllerMissing, FileMissing, NoCgroup2, WriteRefused
+from cgroups.limits import Limits, Setting, needed, settings
 
 ACCOUNTED = ("cpu", "cpuset", "io", "memory", "pids")  # wanted in every cgroup: without them there are no statistics
 GONE = (errno.ENOENT, errno.ENODEV)  # a cgroup removed under our feet answers either
@@ -161,11 +161,19 @@ class Cgroup:
         return frozenset(read_or(self.file("cgroup.controllers"), "").split())
 
     def apply(self, limits: Limits) -> None:
-        """Write the limits. Raises ControllerMissing before the first write, LimitInvalid, or WriteRefused."""
+        """Write the limits. Raises LimitInvalid, ControllerMissing, FileMissing before the first write; WriteRefused."""
         self.require(needed(limits))
-        for line in settings(limits):
-            if not line.lifts or os.path.exists(self.file(line.file)):
-                write(self.file(line.file), line.text)
+        lines = [line for line in settings(limits) if self._has(line)]
+        for line in lines:
+            write(self.file(line.file), line.text)
+
+    def _has(self, line: Setting) -> bool:
+        """Whether the file is there; False where there is no file and no limit to lift. Raises FileMissing."""
+        if os.path.exists(self.file(line.file)):
+            return True
+        if line.lifts:
+            return False
+        raise FileMissing(line.file, line.option)
 
     def require(self, wanted: Mapping[str, str]) -> None:
         """Have the controllers work here, or raise ControllerMissing. {controller: the option that asks for it}."""

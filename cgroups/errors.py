@@ -3,6 +3,7 @@
     CgroupError
      ├── NoCgroup2            the machine has no cgroup v2 mount
      ├── ControllerMissing    a limit needs a controller that this cgroup can't have
+     ├── FileMissing          a limit needs a file that this kernel's controller does not have
      ├── LimitInvalid         a limit that no cgroup file can express
      ├── WriteRefused         the kernel refused what was written to a cgroup file
      ├── CgroupTimeout        the kernel did not report the state waited for in time
@@ -34,6 +35,14 @@ class ControllerMissing(CgroupError):
     def __init__(self, controller: str, option: str, fix: str) -> None:
         super().__init__(f"{option} needs the cgroup v2 controller {controller!r}, which is not available here: {fix}")
         self.controller, self.option, self.fix = controller, option, fix
+
+
+class FileMissing(CgroupError):
+    """The controller works without this file: no swap accounting, no I/O cost model, no huge pages of that size."""
+
+    def __init__(self, file: str, option: str) -> None:
+        super().__init__(f"{option} needs the cgroup file {file}, which this kernel does not have")
+        self.file, self.option = file, option
 
 
 class LimitInvalid(CgroupError):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cgroups.cgroup import Cgroup, fix_for_host, mount_in, v1_controllers
-from cgroups.errors import CgroupError, ControllerMissing, WriteRefused
+from cgroups.errors import CgroupError, ControllerMissing, FileMissing, WriteRefused
 from cgroups.limits import Limits, from_oci
 
 HYBRID = """\
@@ -67,6 +67,14 @@ def test_a_missing_controller_is_refused_before_anything_is_written(tmp_path: Pa
         Cgroup(str(child)).apply(from_oci({"pids": {"limit": 3}, "hugepageLimits": [{"pageSize": "2MB", "limit": 1}]}))
     assert (caught.value.controller, caught.value.option) == ("hugetlb", "hugepageLimits")
     assert (child / "pids.max").read_text() == "before"
+
+
+def test_a_file_that_the_kernel_lacks_is_named_before_anything_is_written(tmp_path: Path) -> None:
+    child = node(tmp_path / "child", "memory")
+    (child / "memory.max").write_text("before")
+    with pytest.raises(FileMissing, match=r"memory\.swap needs the cgroup file memory\.swap\.max"):
+        Cgroup(str(child)).apply(from_oci({"memory": {"limit": 4096, "swap": 8192}}))
+    assert (child / "memory.max").read_text() == "before"
 
 
 def test_the_fix_names_the_parent_that_does_not_hand_a_controller_down(tmp_path: Path) -> None:
