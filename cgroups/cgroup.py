@@ -161,7 +161,7 @@ class Cgroup:
         return frozenset(read_or(self.file("cgroup.controllers"), "").split())
 
     def apply(self, limits: Limits) -> None:
-        """Write the limits. Raises LimitInvalid, ControllerMissing, FileMissing before the first write; WriteRefused."""
+        """Write the limits. Raises WriteRefused; before any write LimitInvalid, ControllerMissing, FileMissing."""
         self.require(needed(limits))
         lines = [line for line in settings(limits) if self._has(line)]
         for line in lines:
