@@ -45,7 +45,7 @@ PARTS: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
     "api": (
         ("minirund.api",),
         (*CONTRACT, "minirund.engine"),
-        ("fastapi", "starlette", "pydantic", "uvicorn", "httptools"),
+        ("fastapi", "starlette", "pydantic", "annotated_types", "uvicorn", "httptools"),
     ),
     "daemon": (("minirund.daemon",), ("minirund", "cgroups", "netns", "overlayfs"), ("uvicorn",)),
     "root": (("minirund",), (), ()),
@@ -56,9 +56,10 @@ CTYPES = {  # who calls the kernel, or a C library, past Python
     "netns.syscalls",  # setns(2) and unshare(2), which Python has from 3.12 on
     "netns.nft",  # libnftables
     "overlayfs.flush",  # syncfs(2)
+    "minirund.engine.logs",  # inotify(7)
     "minirund.runtime.syscalls",
 }
-PYSECCOMP = {"minirund.runtime.security"}
+PYSECCOMP = {"minirund.runtime.seccomp"}
 FORK_SIDE_NEVER = {
     *("asyncio", "ssl", "sqlite3", "http.client", "email", "urllib.request", "logging", "concurrent.futures"),
     *("fastapi", "starlette", "pydantic", "uvicorn", "pyroute2", "aiohttp", "isal", "zstandard"),
