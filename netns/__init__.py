@@ -9,6 +9,7 @@ A container's network is a handful of kernel objects, each with a module of its 
     subnets.py     which subnet a new network can have
     pool.py        namespaces wired in advance, so that a start waits for nothing
     firewall.py    one nftables table: NAT out, published ports in, isolation between networks
+    neighbours.py  other firewalls on the host, dockerd's above all
     resolv.py      what goes into /etc/resolv.conf and /etc/hosts
 
 Below them: netlink.py talks to the kernel, messages.py encodes what it says, nft.py binds libnftables, syscalls.py

@@ -20,13 +20,12 @@ from netns.messages import (
     IFF_UP,
     add_address,
     add_bridge,
+    configure_bridge,
     delete_address,
     delete_link,
     get_link,
-    link_up,
     list_addresses,
     list_ports,
-    stp_off,
 )
 from netns.netlink import RouteSocket
 
@@ -84,7 +83,7 @@ class Bridge:
     def ensure(self) -> None:
         """Make the bridge as it should be, from whatever is there.
 
-        Adopts a bridge of the same name; corrects its address if nothing hangs on it. Raises NameTaken if the name
+        Adopts a bridge of the same name; corrects its MTU, and its address if nothing hangs on it. Raises NameTaken if the name
         belongs to an interface that is no bridge, BridgeInUse if the address is another one and containers use it,
         NetlinkError for what the kernel refuses.
         """
@@ -93,7 +92,7 @@ class Bridge:
             if link.kind != "bridge":
                 raise NameTaken(f"interface {self.name} exists and is not a bridge (it is {link.kind or 'hardware'})")
             self._correct_address(routes, link)
-            routes.execute(stp_off(link.index), link_up(link.index, self.name))
+            routes.execute(configure_bridge(link.index, self.mtu))
 
     def remove(self) -> None:
         """Delete the bridge; fine if it is gone already. Raises NameTaken if the name is no bridge's, NetlinkError."""

@@ -19,17 +19,14 @@ and the last to leave takes the table. Every change is one transaction; those th
 hold a lock on the network namespace itself (flock on its file, which every process of this host can open).
 """
 
-import fcntl
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any, Self
 
 from netns.bridge import valid_name
 from netns.errors import FirewallError, PortTaken
-from netns.namespace import OWN_NAMESPACE
+from netns.namespace import namespace_lock
+from netns.neighbours import admit, dismiss, dropping_chains
 from netns.nft import Nft
 
 TABLE = "minirun"
@@ -127,8 +124,11 @@ class Firewall:
         self._nft.close()
 
     def ensure(self, bridge: str, subnet: IPv4Network) -> None:
-        """Table, rules and this bridge's elements, from whatever is there; published ports stay. One transaction."""
-        with _namespace_lock():
+        """Table, rules and this bridge's elements, from whatever is there; published ports stay. One transaction.
+
+        Where dockerd has a firewall, a second one lets the bridge through it (see ``neighbours``).
+        """
+        with namespace_lock():
             stale = [old for name, old in self.networks() if name == bridge and old != subnet]
             script = [constant_script()]
             script += [_element("delete", "networks", _network(bridge, old)) for old in stale]
@@ -136,10 +136,12 @@ class Firewall:
             script.append(_element("add", "bridges", f'"{bridge}"'))
             script.append(_element("add", "within", f'"{bridge}" . "{bridge}"'))
             self._nft.run("\n".join(script))
+            admit(self._nft, bridge)
 
     def release(self, bridge: str) -> None:
         """Take this bridge's elements and published ports away, and the table if no bridge is left in it."""
-        with _namespace_lock():
+        with namespace_lock():
+            dismiss(self._nft, bridge)
             everything = self.networks()
             own = [subnet for name, subnet in everything if name == bridge]
             if len(own) == len(everything):
@@ -185,6 +187,10 @@ class Firewall:
         """(bridge, subnet) of every daemon in the table; empty without a table."""
         return [_parse_network(element) for element in self._elements("set", "networks")]
 
+    def blocked_by(self) -> list[str]:
+        """Other firewalls' chains that drop containers' traffic: for a warning, as nothing is done about them."""
+        return dropping_chains(self._nft)
+
     def _holder(self, key: str) -> PublishedPort | None:
         return next((port for port in self.published() if port.key == key), None)
 
@@ -222,14 +228,3 @@ def _parse_port(element: Any) -> PublishedPort:
     key, value = element
     (host_ip, protocol, host_port), (container_ip, container_port) = key["concat"], value["concat"]
     return PublishedPort(protocol, IPv4Address(host_ip), host_port, IPv4Address(container_ip), container_port)
-
-
-@contextmanager
-def _namespace_lock() -> Iterator[None]:
-    """Only one process of this network namespace at a time: whoever looks and then writes must not be overtaken."""
-    fd = os.open(OWN_NAMESPACE, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(fd)

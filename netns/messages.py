@@ -123,11 +123,11 @@ def add_bridge(name: str, mac: str, mtu: int) -> Request:
     return _encode(f"add bridge {name}", _Link(), RTM_NEWLINK, flags=NEW, fields=UP, attrs=attrs)
 
 
-def stp_off(index: int) -> Request:
-    """Turn spanning tree off on a bridge that exists: with it on, a new port is deaf for 30 seconds."""
+def configure_bridge(index: int, mtu: int) -> Request:
+    """A bridge that exists: up, with this MTU, without spanning tree (with it, a new port is deaf for 30 seconds)."""
     kind = _nested(("IFLA_INFO_KIND", "bridge"), ("IFLA_INFO_DATA", _nested(("IFLA_BR_STP_STATE", 0))))
-    attrs = [("IFLA_LINKINFO", kind)]
-    return _encode("turn spanning tree off", _Link(), RTM_NEWLINK, fields={"index": index}, attrs=attrs)
+    attrs = [("IFLA_MTU", mtu), ("IFLA_LINKINFO", kind)]
+    return _encode("configure the bridge", _Link(), RTM_NEWLINK, fields={"index": index, **UP}, attrs=attrs)
 
 
 def hairpin(name: str) -> Request:

@@ -10,10 +10,11 @@ A thread can leave its process's namespace alone: ``run_in`` starts one, moves i
 and no process is forked, so this is safe in a daemon full of threads.
 """
 
+import fcntl
 import os
 import threading
-from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Self, TypeVar
 
 from netns.messages import LOOPBACK_INDEX, link_up
@@ -48,6 +49,21 @@ def run_in(enter: Callable[[], None], action: Callable[[], T]) -> T:
 
 def _open_own() -> int:
     return os.open(OWN_NAMESPACE, os.O_RDONLY | os.O_CLOEXEC)
+
+
+@contextmanager
+def namespace_lock() -> Iterator[None]:
+    """Only one process of this network namespace at a time: whoever looks and then writes must not be overtaken.
+
+    The lock is on the namespace's own file (flock(2)), which every process in it can open and none has to agree upon.
+    Not reentrant: the same thread would wait for itself.
+    """
+    fd = _open_own()
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
 
 
 def _disable_ipv6() -> None:

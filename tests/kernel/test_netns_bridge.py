@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from errno import ENODEV
 from ipaddress import IPv4Interface, IPv4Network
 
@@ -13,7 +14,7 @@ from netns.bridge import Bridge, current_network, enable_forwarding, list_links
 from netns.errors import BridgeInUse, NameTaken, NetlinkError, NetworkError, SysctlError
 from netns.messages import get_link
 from netns.netlink import RouteSocket
-from netns.subnets import choose_subnet, host_networks
+from netns.subnets import choose_subnet, ensure_bridge, host_networks
 
 OTHER = IPv4Interface("10.72.0.1/24")
 
@@ -135,6 +136,22 @@ def test_the_chosen_subnet_avoids_the_host_s_addresses_and_routes() -> None:
     ip("route", "add", "default", "dev", "tbr0")
     assert IPv4Network("172.18.5.0/24") in host_networks()
     assert choose_subnet(host_networks()) == IPv4Network("172.20.0.0/16")
+
+
+@own_network
+def test_bridges_made_at_once_get_different_subnets_and_keep_them() -> None:
+    with ThreadPoolExecutor(6) as threads:
+        made = list(threads.map(ensure_bridge, [f"tbr{number}" for number in range(6)]))
+    assert {str(bridge.network) for bridge in made} == {f"172.{second}.0.1/16" for second in range(17, 23)}
+    assert [ensure_bridge(bridge.name).network for bridge in made] == [bridge.network for bridge in made]
+
+
+@own_network
+def test_a_wanted_subnet_and_mtu_are_given() -> None:
+    assert ensure_bridge("tbr0", OTHER).network == OTHER
+    ensure_bridge("tbr0", mtu=1400)
+    shown = ip("addr", "show", "tbr0")
+    assert "mtu 1400" in shown and "10.72.0.1/24" in shown
 
 
 @own_network
