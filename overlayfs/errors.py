@@ -102,5 +102,7 @@ class MountTooLong(OverlayError):
     """mount(2) takes one page of options and overlayfs 500 lower directories, and these are more."""
 
     def __init__(self, length: int, limit: int, layers: int) -> None:
-        super().__init__(f"overlay mount of {layers} layers needs {length} bytes of options, the kernel takes {limit} and 500 layers")
+        super().__init__(
+            f"an overlay mount of {layers} layers with {length} bytes of options; the kernel takes 500 and {limit}"
+        )
         self.length, self.limit, self.layers = length, limit, layers
