@@ -50,7 +50,33 @@ def _shower(form: str) -> Callable[[Any], str]:
     from minirund.cli.tables import unescaped
     from minirund.cli.template import Template
 
-    return Template(unescaped("{{json .}}" if form == "json" else form)).render
+    template = Template(unescaped("{{json .}}" if form == "json" else form))
+    return lambda event: template.render(_Event(event))
+
+
+class _Event:
+    """An event as a template sees it: its fields in capitals, as Go names them."""
+
+    def __init__(self, event: dict[str, Any]) -> None:
+        self._event = event
+
+    def field(self, name: str) -> Any:
+        """The field, under the API's name for it."""
+        from minirund.cli.template_functions import field
+
+        named = {
+            "ID": "id",
+            "Status": "status",
+            "From": "from",
+            "Scope": "scope",
+            "Time": "time",
+            "TimeNano": "timeNano",
+        }
+        return field(self._event, named.get(name, name))
+
+    def raw(self) -> dict[str, Any]:
+        """The event, for ``{{json .}}``."""
+        return self._event
 
 
 def line(event: dict[str, Any]) -> str:

@@ -66,8 +66,9 @@ def info(context: Context, args: Parsed) -> int:
         say(template.render({**found, "ClientInfo": client}))
         return 0
     say("\n".join([*_client_lines(), "", "Server:", *(f" {line}" for line in _server_lines(found))]))
+    say("")
     if warnings := found.get("Warnings"):
-        warn("\n" + "\n".join(warnings))
+        warn("\n".join(warnings))
     return 0
 
 

@@ -70,7 +70,11 @@ def rename(context: Context, args: Parsed) -> int:
     old, new = args.rest
     if not new.strip():
         raise Failure("Error: Neither old nor new names may be empty")
-    context.client.post(f"/containers/{quote(old)}/rename", {"name": new})
+    try:
+        context.client.post(f"/containers/{quote(old)}/rename", {"name": new})
+    except ApiError as error:
+        warn(f"Error response from daemon: {error.message}")
+        raise Failure(f"Error: failed to rename container named {old}") from None
     return 0
 
 

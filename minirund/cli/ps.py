@@ -33,7 +33,7 @@ def ps(context: Context, args: Parsed) -> int:
     query = {
         "all": args.flag("all") or None,
         "limit": last if last > 0 else None,
-        "size": args.flag("size") or (".Size" in form or "json" in form) or None,
+        "size": args.flag("size") or ".Size" in form or "json ." in form or None,
         "filters": filters(args.items("filter")),
     }
     containers = context.client.get("/containers/json", query)

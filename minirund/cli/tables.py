@@ -72,11 +72,6 @@ class _Header:
         return {name: header for name, (header, _) in self._fields.items()}
 
 
-def needs(form: str, field: str) -> bool:
-    """Whether a format asks for this field, by name or by asking for all."""
-    return f".{field}" in form or form == "json" or "json ." in form
-
-
 def show(form: str, fields: Fields, default: Sequence[str], values: Sequence[Any], *, quiet: str = "") -> None:
     """Write the listing to stdout. ``default``: the default table's fields. ``quiet``: show this field alone."""
     if quiet and form in ("", "table"):

@@ -57,7 +57,7 @@ class Template:
         try:
             return self._node(Scope(data, {"$": data}))
         except functions.CallError as error:
-            raise TemplateError(f'template parsing error: template: :1: executing "": {error}', 1) from None
+            raise TemplateError(f'template parsing error: template: :1: executing "" {error}', 1) from None
 
 
 class _Parser:
@@ -273,7 +273,7 @@ class _Expression:
 def _variable(token: Token) -> Value:
     def value(scope: Scope) -> Any:
         if token.text not in scope.variables:
-            raise functions.CallError(f"undefined variable {token.text}")
+            raise functions.CallError(f"at <{token.text}>: undefined variable")
         return scope.variables[token.text]
 
     return value
@@ -293,7 +293,7 @@ def _call(name: str, arguments: list[Value]) -> Value:
         try:
             return function(*given)
         except (TypeError, ValueError, IndexError) as error:
-            raise functions.CallError(f"error calling {name}: {error}") from None
+            raise functions.CallError(f"at <{name}>: error calling {name}: {error}") from None
 
     return value
 

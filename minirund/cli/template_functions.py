@@ -25,6 +25,19 @@ class _Missing:
 
 MISSING = _Missing()
 
+
+class _Null:
+    """A JSON null where a map or a list would stand: Go shows its nil maps and lists as empty ones."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __len__(self) -> int:
+        return 0
+
+
+_NULL_MAP, _NULL_LIST = _Null("map[]"), _Null("[]")
+
 # fields that hold maps, where a missing key is no error; every other object is a struct, where it is one
 _MAPS = frozenset(
     "Annotations Attributes Config Data DriverOpts ExposedPorts Labels LogOpts Metadata Networks Options Params "
@@ -35,6 +48,14 @@ _OPTIONAL = frozenset(
     "Annotations ArgsEscaped ConsoleSize Error ExposedPorts GraphDriver Health Healthcheck ImageManifestDescriptor "
     "Init MacAddress Metadata Mounts NetworkDisabled OnBuild Parent Shell SizeRootFs SizeRw StopSignal StopTimeout "
     "StorageOpt Sysctls Tmpfs Warnings".split()
+)
+
+
+# fields that hold lists, of which a null is an empty one
+_LISTS = frozenset(
+    "Aliases Args Binds CapAdd CapDrop Cmd DNSNames DeviceCgroupRules DeviceRequests Devices Dns DnsOptions DnsSearch "
+    "Entrypoint Env ExecIDs ExtraHosts GroupAdd Links MaskedPaths Mounts OnBuild ReadonlyPaths RepoDigests "
+    "RepoTags SecurityOpt Shell Ulimits VolumesFrom Warnings".split()
 )
 
 
@@ -49,14 +70,16 @@ def field(value: Any, name: str) -> Any:
     method = getattr(value, "field", None)
     if method is not None:
         return method(name)
-    if value is None or value is MISSING:
-        raise CallError(f"nil pointer evaluating .{name}")
-    raise CallError(f"can't evaluate field {name} in {shown(value)!r}")
+    if value is None or isinstance(value, (_Missing, _Null)):
+        raise CallError(f"at <.{name}>: nil pointer evaluating")
+    raise CallError(f"at <.{name}>: can't evaluate field {name} in {shown(value)!r}")
 
 
 def _entry(value: dict[str, Any], name: str) -> Any:
     if name in value:
         found = value[name]
+        if found is None:
+            return _NULL_MAP if name in _MAPS else _NULL_LIST if name in _LISTS else None
         return Map(found) if name in _MAPS and _has_free_keys(name, found) else found
     if isinstance(value, Map):
         return MISSING
@@ -79,6 +102,8 @@ def shown(value: Any) -> str:
     """As Go's ``fmt.Print`` shows it: ``[a b]``, ``map[a:1]``, ``true``."""
     if value is MISSING:
         return "<no value>"
+    if isinstance(value, _Null):
+        return value.text
     if isinstance(value, (dict, list)):
         return _nested(value)
     if callable(value):
@@ -108,21 +133,25 @@ def items(value: Any) -> Iterator[tuple[Any, Any]]:
         return iter([(key, value[key]) for key in sorted(value)])
     if isinstance(value, list):
         return iter(list(enumerate(value)))
-    if value is None or value is MISSING:
+    if value is None or isinstance(value, (_Missing, _Null)):
         return iter(())
     if isinstance(value, int) and not isinstance(value, bool):
         return iter([(number, number) for number in range(value)])
-    raise CallError(f"range can't iterate over {shown(value)}")
+    raise CallError(f"at <range>: can't iterate over {shown(value)}")
 
 
 def to_json(value: Any) -> str:
     """Compact JSON, as Go writes it: non-ASCII as it is."""
     import json
 
+    raw = getattr(value, "raw", None)
+    value = raw() if raw is not None else value
     plain = getattr(value, "plain", None)
     if plain is not None:
         return escaped(json.dumps(plain(), separators=(",", ":"), ensure_ascii=False, sort_keys=True))
-    return json.dumps(None if value is MISSING else value, separators=(",", ":"), ensure_ascii=False)
+    return json.dumps(
+        None if isinstance(value, (_Missing, _Null)) else value, separators=(",", ":"), ensure_ascii=False
+    )
 
 
 def escaped(text: str) -> str:
@@ -137,7 +166,7 @@ def short_circuit(name: str, values: Iterator[Any]) -> Any:
         if truth(found) == (name == "or"):
             break
     if found is MISSING:
-        raise CallError(f"wrong number of args for {name}: want at least 1 got 0")
+        raise CallError(f"at <{name}>: wrong number of args for {name}: want at least 1 got 0")
     return found
 
 
@@ -145,28 +174,30 @@ def _index(value: Any, *keys: Any) -> Any:
     for key in keys:
         if isinstance(value, dict):
             value = value.get(key, "" if all(isinstance(item, str) for item in value.values()) else MISSING)
+        elif isinstance(value, _Null):
+            value = MISSING
         elif isinstance(value, (list, str)):
             if not isinstance(key, int) or not 0 <= key < len(value):
-                raise CallError(f"error calling index: index out of range: {shown(key)}")
+                raise CallError(f"at <index>: error calling index: index out of range: {shown(key)}")
             value = value[key]
         else:
-            raise CallError(f"error calling index: can't index item of {shown(value)}")
+            raise CallError(f"at <index>: error calling index: can't index item of {shown(value)}")
     return value
 
 
 def _slice(value: Any, *bounds: Any) -> Any:
     low, high = (*bounds, *([0, len(value)][len(bounds) :]))[:2]
     if not 0 <= low <= high <= len(value):
-        raise CallError(f"error calling slice: index out of range: {high}")
+        raise CallError(f"at <slice>: error calling slice: index out of range: {high}")
     return value[low:high]
 
 
 def _same(first: Any, *others: Any) -> bool:
     if not others:
-        raise CallError("error calling eq: missing argument for comparison")
+        raise CallError("at <eq>: error calling eq: missing argument for comparison")
     for other in others:
         if first is not None and other is not None and _kind(first) != _kind(other):
-            raise CallError("error calling eq: incompatible types for comparison")
+            raise CallError("at <eq>: error calling eq: incompatible types for comparison")
     return any(first == other for other in others)
 
 
@@ -233,7 +264,7 @@ def _title(text: str) -> str:
 
 
 def _not_lazy(*_: Any) -> Any:
-    raise CallError("and, or are evaluated where they stand")
+    raise CallError("at <and>: and, or are evaluated where they stand")
 
 
 TABLE: dict[str, Callable[..., Any]] = {

@@ -84,12 +84,25 @@ def _server_lines(server: dict[str, Any]) -> Iterator[str]:
     for label, key in _SERVER:
         if known.get(key):
             least = f" (minimum version {known['MinAPIVersion']})" if key == "ApiVersion" else ""
-            yield f"  {label + ':':<17} {known[key]}{least}"
+            yield f"  {label + ':':<17} {_shown(key, known[key])}{least}"
     yield f"  {'OS/Arch:':<17} {known.get('Os', '')}/{known.get('Arch', '')}"
+    yield f"  {'Experimental:':<17} {str(bool(server.get('Experimental'))).lower()}"
     for component in others:
         yield f" {component['Name']}:"
         for key, value in {"Version": component.get("Version"), **(component.get("Details") or {})}.items():
             yield f"  {key + ':':<17} {value}"
+
+
+def _shown(key: str, value: str) -> str:
+    """A build time the way ctime(3) writes it; everything else as it is."""
+    if key != "BuildTime" or "T" not in value:
+        return value
+    from datetime import datetime
+
+    try:
+        return datetime.fromisoformat(value[:19]).ctime()
+    except ValueError:
+        return value
 
 
 COMMANDS = {"version": Command(version, "", OPTIONS, most=0)}
