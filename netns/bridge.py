@@ -83,9 +83,9 @@ class Bridge:
     def ensure(self) -> None:
         """Make the bridge as it should be, from whatever is there.
 
-        Adopts a bridge of the same name; corrects its MTU, and its address if nothing hangs on it. Raises NameTaken if the name
-        belongs to an interface that is no bridge, BridgeInUse if the address is another one and containers use it,
-        NetlinkError for what the kernel refuses.
+        Adopts a bridge of the same name; corrects its MTU, and its address if nothing hangs on it. Raises NameTaken if
+        the name belongs to an interface that is no bridge, BridgeInUse if the address is another one and containers
+        use it, NetlinkError for what the kernel refuses.
         """
         with RouteSocket() as routes:
             link = _find(routes, self.name) or self._create(routes)

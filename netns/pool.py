@@ -39,6 +39,7 @@ class ReadyPool:
         self._size = size
         self._ready: deque[Entry] = deque()
         self._closed = False
+        self._making = threading.Lock()
         self._wanted = threading.Condition()
         self._worker = threading.Thread(target=self._refill, name="netns-pool", daemon=True)
         self._worker.start()
@@ -70,8 +71,12 @@ class ReadyPool:
         return entry
 
     def make(self) -> Entry:
-        """Make one here and now, whatever is ready."""
-        with ExitStack() as undo:
+        """Make one here and now, whatever is ready.
+
+        One at a time: the kernel's RTNL lock allows no more, and threads that fight for it and for the interpreter
+        need twice the processor time.
+        """
+        with self._making, ExitStack() as undo:
             address = self.addresses.allocate()
             undo.callback(self.addresses.release, address)
             namespace = undo.enter_context(NetworkNamespace.create())

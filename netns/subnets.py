@@ -1,7 +1,8 @@
 """Which subnet a network gets when nobody says: the first of Docker's pools that overlaps with nothing on the host.
 
-Choosing is pure; reading what the host has is one function, and ``ensure_bridge`` puts the two together. Pools as in the Docker daemon's documentation
-("default-address-pools"): 172.17.0.0/16 to 172.31.0.0/16, then 192.168.0.0/16 in pieces of /20.
+Choosing is pure; reading what the host has is one function, and ``ensure_bridge`` puts the two together. Pools as in
+the Docker daemon's documentation ("default-address-pools"): 172.17.0.0/16 to 172.31.0.0/16, then 192.168.0.0/16 in
+pieces of /20.
 """
 
 from collections.abc import Iterable, Iterator
