@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -262,7 +262,8 @@ class _Job:
         meter = Meter(self._tell, "Downloading", self._source.short, blob.size)
         writing: asyncio.Future[None] | None = None
         try:
-            async with aclosing(batches(repository.blob(blob.digest, blob.size, ingest.offset))) as received:
+            chunks = repository.blob(blob.digest, blob.size, ingest.offset)
+            async with aclosing(chunks), aclosing(batches(chunks)) as received:
                 async for batch in received:
                     await _done(writing)
                     _raise_if_hopeless(unpacking)
@@ -328,16 +329,15 @@ def _raise_if_hopeless(unpacking: asyncio.Future[Layer] | None) -> None:
         raise error
 
 
-async def batches(chunks: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+async def batches(chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
     """The same bytes in pieces of about ``BATCH``: one hand-over to a thread for many small chunks."""
     parts: list[bytes] = []
     size = 0
-    async with aclosing(chunks):
-        async for chunk in chunks:
-            parts.append(chunk)
-            size += len(chunk)
-            if size >= BATCH:
-                yield b"".join(parts)
-                parts, size = [], 0
+    async for chunk in chunks:
+        parts.append(chunk)
+        size += len(chunk)
+        if size >= BATCH:
+            yield b"".join(parts)
+            parts, size = [], 0
     if parts:
         yield b"".join(parts)

@@ -2,7 +2,7 @@
 
     async with loader.received(body) as archive:     # spooled and looked through: raises InvalidArgument, StorageFull
         async for image in archive.images(sink):     # each in the store when it comes: record it, then
-            sink(image.message())                    # "Loaded image: busybox:latest"
+            ... image.messages()                     # "Loaded image: busybox:latest"
 
     manifest.json   [{"Config": path, "RepoTags": [...], "Layers": [path, ...]}, ...]                   docker save
     index.json      descriptors -> (index ->) manifest -> configuration, layers; all in blobs/<algorithm>/<hex>     OCI
@@ -70,10 +70,18 @@ class Loader:
     def __init__(self, fetcher: LayerFetcher) -> None:
         self._fetcher = fetcher
 
+    async def load(self, body: AsyncIterator[bytes], sink: Sink, platform: Platform | None = None) -> list[LoadedImage]:
+        """All of it at once: every image in the store, ``sink`` told. Raises what ``received`` and ``images`` raise."""
+        images = []
+        async with self.received(body, platform) as archive:
+            async for image in archive.images(sink):
+                images.append(image)
+                for message in image.messages():
+                    sink(message)
+        return images
+
     @asynccontextmanager
-    async def received(
-        self, body: AsyncGenerator[bytes, None], platform: Platform | None = None
-    ) -> AsyncIterator[Load]:
+    async def received(self, body: AsyncIterator[bytes], platform: Platform | None = None) -> AsyncIterator[Load]:
         """Take in the archive. ``platform`` is which one to take of an index, and which others must be.
 
         Raises InvalidArgument (no image archive, a damaged one), NotFound (nothing for the platform), StorageFull.
