@@ -1,0 +1,40 @@
+"""The app: the engine's use cases as the Docker Engine API, 1.24 to 1.47, and its own description at /docs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fastapi import FastAPI
+
+from minirund import __version__
+from minirund.api import docs, errors
+from minirund.api.protocol import Protocol
+from minirund.api.routers import containers, execs, images, later, streams, system
+
+if TYPE_CHECKING:
+    from minirund.engine.engine import Engine
+else:
+    Engine = Any
+
+DESCRIPTION = """Containers, images and processes over HTTP: the Docker Engine API, version 1.47, as far as minirund
+offers it. Every path may begin with a version, `/v1.24` to `/v1.47`. An error is `{"message": "..."}`."""
+
+
+def create_app(engine: Engine) -> FastAPI:
+    """The API of one engine. Needs ``server.Server`` around it: attach, exec and wait take their connections over."""
+    app = FastAPI(
+        title="minirund",
+        version=__version__,
+        description=DESCRIPTION,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        strict_content_type=False,
+    )
+    app.state.engine = engine
+    app.add_middleware(Protocol)
+    errors.install(app)
+    docs.install(app)
+    for router in (containers.router, streams.router, execs.router, images.router, system.router, later.make_router()):
+        app.include_router(router)
+    return app

@@ -1,0 +1,127 @@
+"""Parameters of requests, as Docker's clients write them: flags, filters, times, credentials, terminal keys.
+
+Whatever can't be read raises InvalidArgument with the parameter's name, or ValueError where pydantic adds the name.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+from fastapi import Depends, Path, Query, Request
+from pydantic import BeforeValidator
+
+from minirund.errors import InvalidArgument
+
+if TYPE_CHECKING:
+    from minirund.engine.engine import Engine
+else:
+    Engine = Any  # FastAPI reads annotations when it runs; the API needs the engine's shape, not its code
+
+Json = dict[str, Any]
+
+_TRUE, _FALSE = {"1", "true", "t", "yes", "on"}, {"", "0", "false", "f", "no", "off", "none"}
+
+
+async def _engine(request: Request) -> Any:
+    return request.app.state.engine
+
+
+EngineOf = Annotated[Engine, Depends(_engine)]
+Ref = Annotated[str, Path(description="An ID, the beginning of one that is unique, or a name")]
+
+
+def _flag(value: Any) -> bool:
+    word = str(value).strip().lower()
+    if word in _TRUE or word in _FALSE:
+        return word in _TRUE
+    raise ValueError("it is neither true (1) nor false (0)")
+
+
+def _number(value: Any) -> int | None:
+    word = str(value).strip()
+    if not word:
+        return None
+    if not re.fullmatch(r"[+-]?[0-9]{1,18}", word):
+        raise ValueError("it is no whole number")
+    return int(word)
+
+
+Flag = Annotated[bool, BeforeValidator(_flag)]
+Number = Annotated[int | None, BeforeValidator(_number)]
+Filters = Annotated[str, Query(description='JSON: {"name": ["value", ...], ...}')]
+
+
+def filters(text: str) -> dict[str, list[str]]:
+    """``{"label": ["a", "b"]}``, or the older ``{"label": {"a": true, "b": true}}``."""
+    if not text:
+        return {}
+    try:
+        given = json.loads(text)
+        return {name: _values(values) for name, values in given.items()}
+    except (ValueError, AttributeError, TypeError):
+        raise InvalidArgument(f"invalid filters: {text[:200]}: it is no JSON map of names to lists of values") from None
+
+
+def _values(values: Any) -> list[str]:
+    if isinstance(values, dict):
+        values = [value for value, wanted in values.items() if wanted]
+    if not isinstance(values, list) or not all(isinstance(value, (str, bool, int)) for value in values):
+        raise TypeError
+    return [str(value).lower() if isinstance(value, bool) else str(value) for value in values]
+
+
+_TIME = re.compile(r"(-?\d+)(?:\.(\d{1,9})\d*)?")
+
+
+def moment(name: str, text: str) -> float | None:
+    """A time in seconds since 1970: ``1700000000.5``, or RFC 3339. None when empty or 0."""
+    if not text or text == "0":
+        return None
+    if _TIME.fullmatch(text):
+        return float(text)
+    try:
+        found = datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", text).replace("Z", "+00:00"))
+    except ValueError:
+        raise InvalidArgument(f"invalid value for {name}: {text[:80]}: it is no time") from None
+    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+
+
+def tail(text: str) -> int | None:
+    """How many lines from the end; None for all (Docker takes whatever is no number for all)."""
+    return int(text) if text.isascii() and text.isdigit() else None
+
+
+def credentials(header: str | None) -> Json | None:
+    """``X-Registry-Auth``: JSON in base64url, padded or not."""
+    if not header:
+        return None
+    try:
+        text = base64.urlsafe_b64decode(header.rstrip("=") + "=" * (-len(header.rstrip("=")) % 4))
+        found = json.loads(text) if text.strip() else {}
+    except (ValueError, binascii.Error):
+        raise InvalidArgument("invalid X-Registry-Auth header: it is no JSON object in base64url") from None
+    if not isinstance(found, dict):
+        raise InvalidArgument("invalid X-Registry-Auth header: it is no JSON object")
+    return found or None
+
+
+_CONTROL = {chr(64 + code): chr(code) for code in range(32)} | {chr(96 + code): chr(code) for code in range(1, 27)}
+DETACH_KEYS = "\x10\x11"
+
+
+def detach_keys(text: str) -> str:
+    """``ctrl-p,ctrl-q`` -> the two characters. Empty means those two."""
+    return "".join(_key(word) for word in text.split(",")) if text else DETACH_KEYS
+
+
+def _key(word: str) -> str:
+    if len(word) == 1 and word.isascii():
+        return word
+    if word.startswith("ctrl-") and word[5:] in _CONTROL:
+        return _CONTROL[word[5:]]
+    raise InvalidArgument(f"invalid detach keys: unknown character: '{word[:40]}'")

@@ -1,0 +1,64 @@
+"""/exec: further processes in a running container."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request, Response
+
+from minirund.api import params, views
+from minirund.api.params import EngineOf, Number, Ref
+from minirund.api.responses import Taken, answer
+from minirund.api.routers.containers import size_of
+from minirund.api.schemas import execs as schemas
+from minirund.api.schemas.system import ErrorResponse
+from minirund.api.streams import take_stream
+from minirund.errors import InvalidArgument
+from minirund.wire import Attach
+
+router = APIRouter(
+    tags=["Exec"], responses={"default": {"model": ErrorResponse, "description": "What is wrong, in one line"}}
+)
+
+
+@router.post("/containers/{ref}/exec", status_code=201, responses={201: {"model": schemas.IdResponse}})
+async def create(engine: EngineOf, ref: Ref, body: schemas.ExecConfig) -> Response:
+    """Prepare a process. It starts with ``start``."""
+    if not body.Cmd:
+        raise InvalidArgument("No exec command specified")
+    params.detach_keys(body.DetachKeys)
+    return answer({"Id": engine.execs.create(ref, body.plain("Detach", "Container"))}, 201)
+
+
+@router.post("/exec/{exec_id}/start", responses={101: {"description": "What follows is the stream"}})
+async def start(request: Request, engine: EngineOf, exec_id: str, body: schemas.ExecStart | None = None) -> Response:
+    """Start it. Unless it is detached, the connection becomes its standard streams."""
+    body = body or schemas.ExecStart()
+    size = (body.ConsoleSize[0], body.ConsoleSize[1]) if body.ConsoleSize else None
+    if size and not body.Tty:
+        raise InvalidArgument("console size is only supported when TTY is enabled")
+    record = engine.execs.check(exec_id)
+    if body.Detach:
+        await engine.execs.start(record.id, None, None, body.Tty, size)
+        return Response()
+    given = record.config
+    descriptor, unread = await take_stream(request, framed=not body.Tty)
+    wanted = Attach(
+        stdin=bool(given.get("AttachStdin")), stdout=bool(given.get("AttachStdout")),
+        stderr=bool(given.get("AttachStderr")), framed=not body.Tty,
+        detach_keys=params.detach_keys(given.get("DetachKeys") or ""), unread=unread,
+    )  # fmt: skip
+    await engine.execs.start(record.id, wanted, descriptor, body.Tty, size)
+    return Taken()
+
+
+@router.post("/exec/{exec_id}/resize")
+async def resize(engine: EngineOf, exec_id: str, h: Number = None, w: Number = None) -> Response:
+    """Set the size of its terminal."""
+    height, width = size_of(h, w)
+    engine.execs.resize(exec_id, height, width)
+    return Response()
+
+
+@router.get("/exec/{exec_id}/json", responses={200: {"model": schemas.ExecInspect}})
+async def inspect(engine: EngineOf, exec_id: str) -> Response:
+    """All about it."""
+    return answer(views.exec_inspect(engine.execs.get(exec_id)))

@@ -1,0 +1,114 @@
+"""/images: pull, load, list, inspect, tag, remove."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Path, Query, Request, Response
+
+from minirund.api import image_views as views
+from minirund.api.params import EngineOf, Filters, Flag, credentials, filters
+from minirund.api.responses import Stream, answer, dump
+from minirund.api.schemas import images as schemas
+from minirund.api.schemas.system import ErrorResponse
+from minirund.errors import InvalidArgument, MinirundError, NotSupported
+
+router = APIRouter(
+    prefix="/images",
+    tags=["Images"],
+    responses={"default": {"model": ErrorResponse, "description": "What is wrong, in one line"}},
+)
+
+ImageName = Annotated[str, Path(description="A name with tag or digest, an ID, or the beginning of one that is unique")]
+
+
+@router.get("/json", responses={200: {"model": list[schemas.ImageSummary]}})
+async def images(
+    engine: EngineOf,
+    all_: Annotated[Flag, Query(alias="all")] = False,
+    filters_: Annotated[Filters, Query(alias="filters")] = "",
+) -> Response:
+    """List images, the newest first."""
+    found = engine.images.list(all_, filters(filters_))
+    return answer([views.summary(image, engine.images.config(image)) for image in found])
+
+
+@router.post("/create", responses={200: {"model": schemas.Progress, "description": "Lines of JSON"}})
+async def pull(
+    engine: EngineOf,
+    from_image: Annotated[str, Query(alias="fromImage")] = "",
+    from_src: Annotated[str, Query(alias="fromSrc")] = "",
+    tag: str = "",
+    platform: str = "",
+    x_registry_auth: Annotated[str | None, Header(description="AuthConfig, JSON in base64url")] = None,
+) -> Response:
+    """Pull an image. The answer is its progress, a JSON object a line; one with an ``error`` ends it."""
+    if from_src or not from_image:
+        raise NotSupported("importing a file system as an image is not offered yet")
+    progress = await engine.images.pull(from_image, tag or None, platform or None, credentials(x_registry_auth))
+    return Stream(progress_lines(progress), "application/json", endless=True)
+
+
+@router.post("/load", responses={200: {"model": schemas.Progress, "description": "Lines of JSON"}})
+async def load(request: Request, engine: EngineOf, platform: str = "") -> Response:
+    """Load an archive: docker save's, or an OCI image layout, compressed or not, in the request's body."""
+    progress = engine.images.load(request.stream(), platform or None)
+    return Stream(progress_lines(await begun(progress)), "application/json")
+
+
+async def begun(progress: AsyncIterator[Any]) -> AsyncIterator[Any]:
+    """The same progress, once its first line is there. What fails before raises here, so that it gets its status."""
+    first = await anext(progress, None)
+
+    async def whole() -> AsyncIterator[Any]:
+        if first is not None:
+            yield first
+        async for line in progress:
+            yield line
+
+    return whole()
+
+
+async def progress_lines(progress: AsyncIterator[Any]) -> AsyncIterator[bytes]:
+    """Progress as lines of JSON. An error is the last line: the status is on its way already."""
+    try:
+        async for line in progress:
+            yield dump(line)
+    except MinirundError as error:
+        yield dump({"errorDetail": {"message": str(error)}, "error": str(error)})
+
+
+@router.post("/prune", responses={200: {"model": schemas.ImagesPruned}})
+async def prune(engine: EngineOf, filters_: Annotated[Filters, Query(alias="filters")] = "") -> Response:
+    """Remove images without a name; with ``dangling=false``, all that no container uses."""
+    removed, freed = await engine.images.prune(filters(filters_))
+    return answer({"ImagesDeleted": removed or None, "SpaceReclaimed": freed})
+
+
+@router.get("/{name:path}/json", responses={200: {"model": schemas.ImageInspect}})
+async def inspect(engine: EngineOf, name: ImageName) -> Response:
+    """All about an image."""
+    image = engine.images.get(name)
+    return answer(views.inspect(image, engine.images.config(image)))
+
+
+@router.get("/{name:path}/history", responses={200: {"model": list[schemas.ImageHistory]}})
+async def history(engine: EngineOf, name: ImageName) -> Response:
+    """The steps in which an image was made, the last first."""
+    return answer(engine.images.history(engine.images.get(name)))
+
+
+@router.post("/{name:path}/tag", status_code=201)
+async def tag(engine: EngineOf, name: ImageName, repo: str = "", tag: str = "") -> Response:
+    """Give an image another name."""
+    if not repo:
+        raise InvalidArgument("repo is missing: the name to give")
+    engine.images.tag(name, repo, tag)
+    return Response(status_code=201)
+
+
+@router.delete("/{name:path}", responses={200: {"model": list[schemas.ImageDeleted]}})
+async def remove(engine: EngineOf, name: ImageName, force: Flag = False, noprune: Flag = False) -> Response:
+    """Remove a name; with its last name, the image."""
+    return answer(await engine.images.remove(name, force=force, prune=not noprune))

@@ -1,0 +1,89 @@
+"""/_ping, /version, /info, /events, /system/df, and /networks, which are read only."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Response
+
+from minirund.api import params
+from minirund.api.params import EngineOf, Filters, filters
+from minirund.api.responses import Stream, answer, dump
+from minirund.api.schemas import system as schemas
+from minirund.errors import InvalidArgument
+
+router = APIRouter(
+    tags=["System"],
+    responses={"default": {"model": schemas.ErrorResponse, "description": "What is wrong, in one line"}},
+)
+
+_PING_HEADERS = {
+    "Builder-Version": "1",
+    "Swarm": "inactive",
+    "Cache-Control": "no-cache, no-store, must-revalidate",
+    "Pragma": "no-cache",
+}
+
+
+@router.get("/_ping")
+@router.head("/_ping")
+async def ping() -> Response:
+    """OK. The headers say which version of the API is spoken."""
+    return Response("OK", headers=_PING_HEADERS, media_type="text/plain")
+
+
+@router.get("/version", responses={200: {"model": schemas.SystemVersion}})
+async def version(engine: EngineOf) -> Response:
+    """Which version runs, on what."""
+    return answer(engine.system.version())
+
+
+@router.get("/info", responses={200: {"model": schemas.Info}})
+async def info(engine: EngineOf) -> Response:
+    """The daemon and its host."""
+    return answer(engine.system.info())
+
+
+@router.get("/events", responses={200: {"model": schemas.Event, "description": "Lines of JSON"}})
+async def events(
+    engine: EngineOf, since: str = "", until: str = "", filters_: Annotated[Filters, Query(alias="filters")] = ""
+) -> Response:
+    """What happens, as it happens; with ``since``, also what happened."""
+    begin, end = params.moment("since", since), params.moment("until", until)
+    if begin is not None and end is not None and begin > end:
+        raise InvalidArgument("`since` time cannot be after `until` time")
+    found = engine.events.stream(begin, end, filters(filters_))
+    return Stream(_lines(found), "application/json", endless=True)
+
+
+async def _lines(found: AsyncIterator[Any]) -> AsyncIterator[bytes]:
+    async for event in found:
+        yield dump(event)
+
+
+@router.get("/system/df", responses={200: {"model": schemas.DiskUsage}})
+async def disk_usage(engine: EngineOf) -> Response:
+    """What takes space."""
+    return answer(await engine.system.data_usage())
+
+
+@router.get("/networks", responses={200: {"model": list[schemas.Network]}})
+async def networks(engine: EngineOf, filters_: Annotated[Filters, Query(alias="filters")] = "") -> Response:
+    """List networks."""
+    wanted = filters(filters_)
+    return answer([network for network in engine.networks.list() if _passes(network, wanted)])
+
+
+def _passes(network: Any, wanted: dict[str, list[str]]) -> bool:
+    fields = {"name": "Name", "id": "Id", "driver": "Driver", "scope": "Scope"}
+    return all(
+        any(value in network[fields[name]] for value in values) if name in fields else name not in {"label", "dangling"}
+        for name, values in wanted.items()
+    )
+
+
+@router.get("/networks/{ref}", responses={200: {"model": schemas.Network}})
+async def network(engine: EngineOf, ref: str) -> Response:
+    """All about a network."""
+    return answer(engine.networks.get(ref))
