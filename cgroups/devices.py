@@ -219,8 +219,14 @@ def attach(cgroup_fd: int, code: bytes) -> None:
     """Have the kernel ask the program for every process of the cgroup. Raises DeviceProgramRefused."""
     program_fd = load_or_explain(code)
     try:
+        attach_loaded(cgroup_fd, program_fd)
+    finally:
+        os.close(program_fd)
+
+
+def attach_loaded(cgroup_fd: int, program_fd: int) -> None:
+    """The same with a program that is loaded already: one can serve many cgroups. Raises DeviceProgramRefused."""
+    try:
         bpf(PROG_ATTACH, struct.pack("=IIII", cgroup_fd, program_fd, ATTACH_CGROUP_DEVICE, ALLOW_MULTI))
     except OSError as error:
         raise DeviceProgramRefused("attach the device program", error.errno or errno.EINVAL) from error
-    finally:
-        os.close(program_fd)
