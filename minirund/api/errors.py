@@ -44,7 +44,7 @@ async def _invalid(_request: Request, found: Exception) -> Response:
 
 
 def describe(problems: Sequence[Any]) -> str:
-    """The first of pydantic's findings, in a line that names the field: ``invalid value for HostConfig.Memory: ...``."""
+    """The first of pydantic's findings, in a line that names it: ``invalid value for HostConfig.Memory: ...``."""
     first = problems[0]
     where, field = first["loc"][0], _name(first["loc"][1:])
     if first["type"] == "json_invalid":

@@ -1,7 +1,7 @@
 """What every request goes through: the version in its path, the headers of its answer, access, and the last resort.
 
-``/v1.47/containers/json`` and ``/containers/json`` are one path: the version is cut off here, so the routes exist once. A
-client asks for the version that it was made for; one newer than ours, or older than ``MIN_VERSION``, is told so.
+``/v1.47/containers/json`` and ``/containers/json`` are one path: the version is cut off here, so the routes exist once.
+A client asks for the version that it was made for; one newer than ours, or older than ``MIN_VERSION``, is told so.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from minirund.api.hijack import ClientGone
 from minirund.api.responses import error
 
 VERSION, MIN_VERSION = (1, 47), (1, 24)
-VERSION_TEXT = "1.47"
+VERSION_TEXT, MIN_VERSION_TEXT = "1.47", "1.24"
 
 HEADERS: list[tuple[bytes, bytes]] = [
     (b"api-version", VERSION_TEXT.encode()),
@@ -82,13 +82,12 @@ def strip_version(scope: Scope) -> tuple[int, str] | None:
     if not found:
         return None
     version = int(found[1]), int(found[2])
-    shown, limit = f"client version {found[1]}.{found[2]} is too", "supported API version is"
+    limit = "supported API version is"
     if version > VERSION:
-        return 400, f"{shown} new. Maximum {limit} {VERSION_TEXT}"
+        return 400, f"client version {found[1]}.{found[2]} is too new. Maximum {limit} {VERSION_TEXT}"
     if version < MIN_VERSION:
-        return 400, (
-            f"{shown} old. Minimum {limit} {MIN_VERSION[0]}.{MIN_VERSION[1]}, please upgrade your client to a newer version"
-        )
+        advice = "please upgrade your client to a newer version"
+        return 400, f"client version {found[1]}.{found[2]} is too old. Minimum {limit} {MIN_VERSION_TEXT}, {advice}"
     scope["api_version"] = version
     scope["path"] = scope["path"][found.end() :] or "/"
     return None

@@ -16,7 +16,7 @@ from minirund.api.hijack import connection
 from minirund.api.protocol import api_version, head
 
 if TYPE_CHECKING:
-    from minirund.engine.engine import LogRecord
+    from minirund.engine.logs import LogRecord
 
 RAW = "application/vnd.docker.raw-stream"
 MULTIPLEXED = "application/vnd.docker.multiplexed-stream"

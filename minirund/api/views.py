@@ -46,6 +46,9 @@ def rfc3339(nanoseconds: int) -> str:
     return text + (f".{rest:09d}".rstrip("0") if rest else "") + "Z"
 
 
+_LONG = ((48, 1, "hours"), (14 * 24, 24, "days"), (60 * 24, 7 * 24, "weeks"), (730 * 24, 30 * 24, "months"))
+
+
 def duration(nanoseconds: int) -> str:
     """About how long, in the words of Docker's listings: ``2 minutes``. Hours and more are rounded to whole hours."""
     seconds = max(nanoseconds, 0) // SECOND
@@ -54,12 +57,7 @@ def duration(nanoseconds: int) -> str:
     if seconds < 3600:
         return "About a minute" if seconds < 120 else f"{seconds // 60} minutes"
     hours = (seconds + 1800) // 3600
-    for below, unit, name in (
-        (48, 1, "hours"),
-        (14 * 24, 24, "days"),
-        (60 * 24, 168, "weeks"),
-        (730 * 24, 720, "months"),
-    ):
+    for below, unit, name in _LONG:
         if hours < below:
             return f"{hours // unit} {name}" if hours > 1 else "About an hour"
     return f"{seconds // 3600 // 24 // 365} years"

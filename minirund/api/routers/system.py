@@ -7,9 +7,10 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
 
-from minirund.api import params
+from minirund.api import image_views, params, views
 from minirund.api.params import EngineOf, Filters, filters
 from minirund.api.responses import Stream, answer, dump
+from minirund.api.routers.containers import network_ids
 from minirund.api.schemas import system as schemas
 from minirund.errors import InvalidArgument
 
@@ -65,7 +66,22 @@ async def _lines(found: AsyncIterator[Any]) -> AsyncIterator[bytes]:
 @router.get("/system/df", responses={200: {"model": schemas.DiskUsage}})
 async def disk_usage(engine: EngineOf) -> Response:
     """What takes space."""
-    return answer(await engine.system.data_usage())
+    used = await engine.system.data_usage()
+    network_id = network_ids(engine)
+    lines = [views.summary(one, network_id) for one in engine.containers.list(True, None, {})]
+    images = [
+        image_views.summary(one, engine.images.config(one), engine.images.in_use(one.id))
+        for one in engine.images.list(True, {})
+    ]
+    return answer(
+        {
+            "LayersSize": used["LayersSize"],
+            "Images": images,
+            "Containers": [line | {"SizeRw": used["SizeRw"].get(line["Id"], 0)} for line in lines],
+            "Volumes": [],
+            "BuildCache": [],
+        }
+    )
 
 
 @router.get("/networks", responses={200: {"model": list[schemas.Network]}})
