@@ -1,1 +1,101 @@
-def main() -> None: ...
+"""minirund, the daemon: the composition root. Options, then sockets, engine, API, in this order; and the way down.
+
+    options + daemon.json ──▶ Settings ──▶ checks ──▶ sockets ──▶ Engine (starts the spawner) ──▶ app ──▶ serve
+
+SIGTERM and SIGINT end it gently; containers, their output and their clients' streams go on in their shims, and the next
+daemon finds them. kill -9 is no different but for the goodbye.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from minirund import __version__
+from minirund.errors import MinirundError
+from minirund.host import check_host, listening, pidfile
+from minirund.options import LEVELS, merged, parser, settings_from
+
+if TYPE_CHECKING:
+    from minirund.engine.settings import Settings
+
+log = logging.getLogger("minirund")
+
+
+async def serve(settings: Settings, sockets: list[socket.socket]) -> None:
+    """Engine and API, until a signal. Raises EngineError.
+
+    Imported here, after the checks: who is told "not root" need not wait for FastAPI.
+    """
+    from minirund.api.app import create_app
+    from minirund.api.server import Server
+    from minirund.engine.engine import Engine
+    from minirund.runtime.command import spawner_command
+
+    engine = await Engine.open(settings, spawner_command)
+    try:
+        server = Server(create_app(engine))
+        loop = asyncio.get_running_loop()
+
+        def stop(name: str) -> None:
+            log.info("%s: stopping; containers go on", name)
+            engine.events.close()
+            server.stop()
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop, number.name)
+        await server.run_on(sockets, lambda: _ready(settings))
+    finally:
+        await engine.close()
+
+
+def _ready(settings: Settings) -> None:
+    _tell_systemd("READY=1")
+    log.info("minirund %s serves %s", __version__, ", ".join(settings.hosts))
+
+
+def _tell_systemd(state: str) -> None:
+    """sd_notify(3)."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if address:
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as out:
+            out.connect("\0" + address[1:] if address.startswith("@") else address)
+            out.send(state.encode())
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command ``minirund``: 0 after a gentle end, 1 if it can't run, with one line that says why."""
+    options = parser().parse_args(arguments)
+    return _reported(lambda: _run(options))
+
+
+def _reported(work: Callable[[], None]) -> int:
+    try:
+        work()
+    except MinirundError as error:
+        print(f"minirund: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _run(options: argparse.Namespace) -> None:
+    found = merged(options)
+    settings = settings_from(found)
+    logging.basicConfig(
+        level=LEVELS[settings.log_level], stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    check_host(settings)
+    with pidfile(found.get("pidfile")), listening(settings.hosts, found.get("group")) as sockets:
+        asyncio.run(serve(settings, sockets))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -43,41 +43,37 @@ def container_filter(
     return lambda container: all(test(container) for test in tests)
 
 
-def _test(
-    key: str, values: list[str], find: Callable[[str], Container], image_id: Callable[[str], str]
-) -> Callable[[Container], bool]:
-    if key == "status":
-        return _status(values)
-    if key == "exited":
-        codes = {_integer(value) for value in values}
-        return lambda container: container.status is Status.EXITED and container.exit_code in codes
-    if key == "label":
-        return lambda container: all(label_matches(container.config.get("Labels"), value) for value in values)
-    if key == "name":
-        return lambda container: any(_name_matches(container.name, value) for value in values)
-    if key == "id":
-        return lambda container: any(container.id.startswith(value) for value in values)
+Test = Callable[["Container"], bool]
+Find = Callable[[str], "Container"]
+
+
+def _test(key: str, values: list[str], find: Find, image_id: Callable[[str], str]) -> Test:
     if key in {"before", "since"}:
-        times = [find(value).created for value in values]
-        return (
-            (lambda container: container.created < min(times))
-            if key == "before"
-            else (lambda container: container.created > max(times))
-        )
+        return _by_age(key, [find(value).created for value in values])
     if key == "ancestor":
         wanted = {image_id(value) for value in values}
         return lambda container: container.image_id in wanted or container.image in values
-    if key == "network":
-        return lambda container: (
-            (container.host_config.get("NetworkMode") or "bridge").replace("default", "bridge") in values
-        )
-    if key == "volume":
-        return lambda container: any(
-            value in bind.split(":")[:2] for value in values for bind in container.host_config.get("Binds") or ()
-        )
-    if key == "health":
-        return lambda _: "none" in values
-    return lambda _: False
+    make = _MAKERS.get(key)
+    return make(values) if make is not None else lambda _: False
+
+
+def _by_age(key: str, times: list[int]) -> Test:
+    if key == "before":
+        return lambda container: container.created < min(times)
+    return lambda container: container.created > max(times)
+
+
+def _exited(values: list[str]) -> Test:
+    codes = {_integer(value) for value in values}
+    return lambda container: container.status is Status.EXITED and container.exit_code in codes
+
+
+def _network(container: Container) -> str:
+    return str(container.host_config.get("NetworkMode") or "bridge").replace("default", "bridge")
+
+
+def _volumes(container: Container) -> set[str]:
+    return {part for bind in container.host_config.get("Binds") or () for part in bind.split(":")[:2]}
 
 
 def _status(values: list[str]) -> Callable[[Container], bool]:
@@ -101,3 +97,15 @@ def _name_matches(name: str, pattern: str) -> bool:
         return re.search(pattern.removeprefix("/"), name) is not None or re.search(pattern, f"/{name}") is not None
     except re.error:
         raise InvalidArgument(f"invalid filter 'name={pattern}': not a regular expression") from None
+
+
+_MAKERS: dict[str, Callable[[list[str]], Test]] = {
+    "status": _status,
+    "exited": _exited,
+    "label": lambda values: lambda one: all(label_matches(one.config.get("Labels"), value) for value in values),
+    "name": lambda values: lambda one: any(_name_matches(one.name, value) for value in values),
+    "id": lambda values: lambda one: any(one.id.startswith(value) for value in values),
+    "network": lambda values: lambda one: _network(one) in values,
+    "volume": lambda values: lambda one: bool(_volumes(one) & set(values)),
+    "health": lambda values: lambda _: "none" in values,
+}

@@ -11,14 +11,14 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from datetime import datetime
 from typing import Any
 
 from minirund.engine.events import Events
-from minirund.engine.fetch import LayerFetcher
+from minirund.engine.fetch import LayerFetcher, StoredImage
 from minirund.engine.filters import Filters, check_keys, label_matches
-from minirund.engine.load import Loader
+from minirund.engine.load import LoadedImage, Loader
 from minirund.engine.names import by_prefix
 from minirund.engine.progress import Message
 from minirund.engine.pull import Puller
@@ -34,6 +34,9 @@ from minirund.registry.reference import Reference
 from overlayfs.content import ContentStore
 from overlayfs.layer import LayerStore
 from overlayfs.mount import describe
+
+Bodies = list[Json]
+Chains = list[str]
 
 
 class Images:
@@ -67,11 +70,6 @@ class Images:
     def all(self) -> list[Image]:
         """Every image, the newest first."""
         return sorted(self._images.values(), key=lambda image: image.created, reverse=True)
-
-    def list(self, all: bool, filters: Filters) -> list[Image]:  # noqa: A002 - the API's word
-        """The images that pass: reference, dangling, label, before, since. Raises InvalidArgument."""
-        check_keys(filters, {"reference", "dangling", "label", "before", "since", "until"})
-        return [image for image in self.all() if self._passes(image, filters)]
 
     def _passes(self, image: Image, filters: Filters) -> bool:
         tests: dict[str, Callable[[str], bool]] = {
@@ -107,7 +105,7 @@ class Images:
         """The image's configuration, OCI image-spec config.md."""
         return json.loads(self.content.read(image.id))  # type: ignore[no-any-return]
 
-    def history(self, image: Image) -> list[Json]:
+    def history(self, image: Image) -> Bodies:
         """Docker's history: the newest first; only layers that are not empty have a size."""
         sizes = iter([self.layers.get(chain).size for chain in image.layers])
         rows = [
@@ -123,9 +121,9 @@ class Images:
             rows[0] |= {"Id": image.id, "Tags": [names.parse(tag).familiar() for tag in image.tags] or None}
         return rows
 
-    def users(self, image: Image) -> list[Container]:
+    def users(self, image: Image) -> tuple[Container, ...]:
         """The containers made from it."""
-        return [container for container in self._containers() if container.image_id == image.id]
+        return tuple(container for container in self._containers() if container.image_id == image.id)
 
     def in_use(self, image_id: str) -> int:
         """How many containers were made from it."""
@@ -193,19 +191,25 @@ class Images:
 
         return self._streamed(run)
 
-    def load(self, stream: AsyncIterator[bytes], platform: str | None = None) -> AsyncIterator[Message]:
+    def load(self, stream: AsyncGenerator[bytes, None], platform: str | None = None) -> AsyncIterator[Message]:
         """Load an archive, ``docker save``'s or an OCI layout; yields messages."""
         wanted: Platform | None = parse_platform(platform) if platform else None
 
         async def run(sink: Callable[[Message], None]) -> None:
-            for loaded in await self._loader.load(stream, sink, wanted):
-                self._record(_image(loaded, await asyncio.to_thread(self.content.read, loaded.id)))
-                for reference in loaded.names:
-                    self._name(loaded.id, str(reference))
-                    self._events.image("load", loaded.id, reference.familiar())
-                self._write_index()
+            async with self._loader.received(stream, wanted) as archive:
+                async for loaded in archive.images(sink):
+                    await self._take_in(loaded)
+                    for message in loaded.messages():
+                        sink(message)
 
         return self._streamed(run)
+
+    async def _take_in(self, loaded: LoadedImage) -> None:
+        self._record(_image(loaded, await asyncio.to_thread(self.content.read, loaded.id)))
+        for reference in loaded.names:
+            self._name(loaded.id, str(reference))
+            self._events.image("load", loaded.id, reference.familiar())
+        self._write_index()
 
     async def _streamed(self, run: Callable[[Callable[[Message], None]], Any]) -> AsyncIterator[Message]:
         """The messages of ``run(sink)`` as they come; it is cancelled when the reader goes."""
@@ -225,7 +229,7 @@ class Images:
 
     # ---- out ----
 
-    async def remove(self, ref: str, force: bool = False, prune: bool = True) -> list[Json]:
+    async def remove(self, ref: str, force: bool = False, prune: bool = True) -> Bodies:
         """Take a name away, and the image with its last one. Raises NotFound, Conflict."""
         image = self.get(ref)
         by_id = image.id.removeprefix("sha256:").startswith(ref.removeprefix("sha256:"))
@@ -240,7 +244,7 @@ class Images:
         self._refuse_used(image, force, ref)
         return await self._delete(image)
 
-    async def _remove_image(self, image: Image, force: bool) -> list[Json]:
+    async def _remove_image(self, image: Image, force: bool) -> Bodies:
         repositories = {names.parse(tag).name for tag in image.tags}
         if len(repositories) > 1 and not force:
             raise Conflict(
@@ -264,7 +268,7 @@ class Images:
                 f"container {users[0].id[:12]} is using its referenced image {_short(image)}"
             )
 
-    async def _delete(self, image: Image) -> list[Json]:
+    async def _delete(self, image: Image) -> Bodies:
         """Take all names; the image goes too unless a container needs it."""
         gone = [{"Untagged": names.parse(name).familiar()} for name in (*image.tags, *image.digests)]
         self._put_untagged(image, [*image.tags, *image.digests])
@@ -285,11 +289,11 @@ class Images:
         self._put(image)
         self._write_index()
 
-    async def prune(self, filters: Filters) -> tuple[list[Json], int]:
+    async def prune(self, filters: Filters) -> tuple[Bodies, int]:
         """Remove images without a name (or, with dangling=false, all) that no container uses: what went, and bytes."""
         check_keys(filters, {"dangling", "until", "label"})
         dangling = (filters.get("dangling") or ["true"])[0].lower() in {"1", "true"}
-        gone: list[Json] = []
+        gone: Bodies = []
         freed = 0
         for image in self.all():
             if not (dangling and image.tags) and not self.users(image):
@@ -297,8 +301,8 @@ class Images:
                 gone += await self._delete(image)
         return gone, freed
 
-    async def collect(self) -> list[str]:
-        """Delete layers and blobs that nothing names; the layers' chain IDs. Nothing while something is being fetched."""
+    async def collect(self) -> Chains:
+        """Delete layers and blobs that nothing names: the layers' chain IDs. Waits for the next time during a pull."""
         if self._fetching:
             return []
         kept = {chain for container in self._containers() for chain in container.layers}
@@ -306,7 +310,7 @@ class Images:
         blobs = {digest for image in self._images.values() for digest in image.blobs}
         return await asyncio.to_thread(self._sweep, kept, blobs)
 
-    def _sweep(self, layers: set[str], blobs: set[str]) -> list[str]:
+    def _sweep(self, layers: set[str], blobs: set[str]) -> Chains:
         garbage = [layer for layer in self.layers.layers() if layer.chain_id not in layers]
         gone = []
         while leaves := [one for one in garbage if not any(other.parent == one.chain_id for other in garbage)]:
@@ -319,6 +323,11 @@ class Images:
                 self.content.delete(digest)
         gone.reverse()
         return gone
+
+    def list(self, all: bool, filters: Filters) -> list[Image]:
+        """The images that pass: reference, dangling, label, before, since. Raises InvalidArgument."""
+        check_keys(filters, {"reference", "dangling", "label", "before", "since", "until"})
+        return [image for image in self.all() if self._passes(image, filters)]
 
 
 def _with(image: Image, name: str) -> Image:
@@ -346,7 +355,7 @@ def _name_matches(name: str, pattern: str) -> bool:
     return any(fnmatch.fnmatchcase(text, pattern) for text in shown)
 
 
-def _image(found: Any, config: bytes) -> Image:
+def _image(found: StoredImage, config: bytes) -> Image:
     return Image(
         id=found.id, manifest=found.manifest, layers=tuple(found.chain_ids), size=found.size,
         created=seconds(json.loads(config).get("created")) * 1_000_000_000, pulled=time.time_ns(),

@@ -10,19 +10,21 @@ from minirund.errors import InvalidArgument
 
 NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 
-_ADJECTIVES = """able agile amber ample apt azure bold brave brisk bright calm candid careful civil clear clever cool cosmic
-crisp curious deft eager early easy exact fair famous fast fine firm fluent frank free fresh gentle glad golden
-good grand great green happy hardy honest humble ideal jolly just keen kind large level light lively loyal lucid
-lucky mellow merry mild modest neat nimble noble open patient plain polite proud quick quiet rapid ready rich
-robust round serene sharp silent simple smart smooth snappy sober solid sound steady still strong subtle sunny
-sure swift tidy true upbeat vivid warm wise witty young zesty""".split()
-_NOUNS = """acorn anchor anvil apple arrow aspen badger bamboo basil beacon birch bison brook canoe canyon cedar cello
-cherry cliff clover comet copper coral cove crane creek daisy delta dune eagle ember falcon fern finch fjord
-flint forest fox garden geyser ginger glacier grove harbor hazel heron hill holly iris island ivory jasper
-juniper kayak kiwi lagoon lake lantern lark laurel lemon lily linden lotus lynx maple marble marsh meadow mesa
-mint moose moss nutmeg oak oasis ocean olive orchid otter owl pebble pepper pine plum pond poplar prairie quartz
-quince rain raven reef ridge river robin sage sail salmon sequoia shore spruce stone stream summit swan thistle
-tide topaz trout tulip tundra valley violet walnut willow wren""".split()
+_ADJECTIVES = """able agile amber ample apt azure bold brave brisk bright calm candid careful civil clear clever cool
+cosmic crisp curious deft eager early easy exact fair famous fast fine firm fluent frank free fresh
+gentle glad golden good grand great green happy hardy honest humble ideal jolly just keen kind large
+level light lively loyal lucid lucky mellow merry mild modest neat nimble noble open patient plain
+polite proud quick quiet rapid ready rich robust round serene sharp silent simple smart smooth
+snappy sober solid sound steady still strong subtle sunny sure swift tidy true upbeat vivid warm
+wise witty young zesty""".split()
+_NOUNS = """acorn anchor anvil apple arrow aspen badger bamboo basil beacon birch bison brook canoe canyon cedar
+cello cherry cliff clover comet copper coral cove crane creek daisy delta dune eagle ember falcon
+fern finch fjord flint forest fox garden geyser ginger glacier grove harbor hazel heron hill holly
+iris island ivory jasper juniper kayak kiwi lagoon lake lantern lark laurel lemon lily linden lotus
+lynx maple marble marsh meadow mesa mint moose moss nutmeg oak oasis ocean olive orchid otter owl
+pebble pepper pine plum pond poplar prairie quartz quince rain raven reef ridge river robin sage
+sail salmon sequoia shore spruce stone stream summit swan thistle tide topaz trout tulip tundra
+valley violet walnut willow wren""".split()
 
 
 def new_id() -> str:

@@ -46,10 +46,11 @@ class Runner:
         spawner: Spawner,
         events: Events,
         rootfs: Callable[[Container], Json],
+        cgroup_root: Cgroup,
     ) -> None:
         """``rootfs`` says how a container's root file system is put together: an OverlayMount as JSON."""
         self._settings, self._catalog, self._network = settings, catalog, network
-        self._spawner, self._events, self._rootfs = spawner, events, rootfs
+        self._spawner, self._events, self._rootfs, self._cgroup_root = spawner, events, rootfs, cgroup_root
         self._live: dict[str, Live] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self.on_end: Callable[[Container], None] = lambda _: None
@@ -76,7 +77,7 @@ class Runner:
 
     def cgroup(self, container: Container) -> Cgroup:
         """The container's cgroup."""
-        return Cgroup.at(self.cgroup_name(container))
+        return Cgroup(self._cgroup_root.path.rstrip("/") + self.cgroup_name(container))
 
     def cgroup_name(self, container: Container) -> str:
         """Its path below the cgroup v2 mount."""

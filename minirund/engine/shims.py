@@ -180,7 +180,7 @@ class Shim:
     async def first_word(self) -> wire.Started | wire.Failed | wire.State | None:
         """What the shim says first; None if it vanished before."""
         try:
-            return await asyncio.shield(self._first)  # type: ignore[no-any-return]
+            return await asyncio.shield(self._first)
         except EngineError:
             return None
 

@@ -1,7 +1,7 @@
 """The database: SQLite in WAL mode, one writer, the daemon's event loop.
 
-One transaction is one change that a user can see. A commit writes to the log without waiting for the disk (some 50 us). A
-kill -9 of the daemon loses nothing: the pages are the kernel's by then.
+One transaction is one change that a user can see. A commit writes to the log without waiting for the disk (some 50 us).
+A kill -9 of the daemon loses nothing: the pages are the kernel's by then.
 """
 
 from __future__ import annotations

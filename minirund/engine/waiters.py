@@ -1,7 +1,7 @@
 """Clients that wait, and who holds their connection meanwhile.
 
 A connection that was handed over belongs to exactly one process: to the shim while the container runs, to the engine
-while there is no shim (an attach before start, a wait for the next exit). What the engine holds goes to the shim with Launch.
+while there is no shim (an attach before start, a wait for the next exit). What the engine holds goes with Launch.
 """
 
 from __future__ import annotations

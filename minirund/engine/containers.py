@@ -1,0 +1,392 @@
+"""Containers: the use cases of the API, one method each. What moves is runner.py's; what is saved is catalog.py's."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal as signals
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+from cgroups.cgroup import Cgroup
+from minirund import wire
+from minirund.engine import lifecycle, logs, mounts, network, offered, processes, resources, security, spec
+from minirund.engine.catalog import Catalog
+from minirund.engine.events import Events
+from minirund.engine.filters import Filters, check_keys, container_filter, label_matches
+from minirund.engine.images import Images
+from minirund.engine.lifecycle import Event, Status
+from minirund.engine.names import check_name, new_id
+from minirund.engine.records import Container, Image, Json
+from minirund.engine.runner import Runner, clear_cgroup
+from minirund.engine.trash import Trash
+from minirund.errors import Conflict, EngineError, InvalidArgument, MinirundError, NotFound
+from overlayfs.diff import changes
+from overlayfs.mount import create_rw
+
+STOP_SECONDS = 10
+
+
+class Containers:
+    """The containers of this daemon."""
+
+    def __init__(
+        self, catalog: Catalog, runner: Runner, images: Images, events: Events, trash: Trash, cgroup_root: Cgroup
+    ) -> None:
+        self._catalog, self._runner, self._images = catalog, runner, images
+        self._events, self._trash, self._cgroup_root = events, trash, cgroup_root
+        runner.on_end = self._on_end
+
+    # ---- to read ----
+
+    def get(self, ref: str) -> Container:
+        """By ID, name, or the beginning of an ID. Raises NotFound, InvalidArgument."""
+        return self._catalog.find(ref)
+
+    async def sizes(self, ref: str) -> tuple[int, int]:
+        """Bytes of the read-write layer, and of the whole root file system."""
+        container = self.get(ref)
+        upper = await asyncio.to_thread(disk_usage, f"{self._runner.bundle(container).rw_path}/upper")
+        return upper, upper + sum(self._images.layers.get(chain).size for chain in container.layers)
+
+    # ---- create ----
+
+    async def create(
+        self, name: str | None, config: Json, host_config: Json, networking: Json, platform: str | None = None
+    ) -> tuple[str, list[str]]:
+        """Make a container, not started: its ID, and warnings. Raises NotFound, Conflict, InvalidArgument, ..."""
+        asked = config.get("Image") or ""
+        if not asked:
+            raise InvalidArgument("no image given: name one in Image")
+        image = self._images.get(asked)
+        merged = merge(config, self._images.config(image).get("config") or {})
+        args = (*(merged.get("Entrypoint") or ()), *(merged.get("Cmd") or ()))
+        if not args:
+            raise InvalidArgument("no command specified")
+        self._check(merged, host_config, networking)
+        return await self._make(name, asked, image, (merged, host_config, networking, args)), []
+
+    def _check(self, config: Json, host: Json, networking: Json) -> None:
+        """Whatever can be refused before there is anything to take back."""
+        offered.check(host, networking)
+        network.mode_of(host)
+        security.policy(host)
+        spec.check_sysctls(host)
+        resources.check(host, self._cgroup_root)
+        mounts.wanted(host)
+        parse_signal(config.get("StopSignal") or "SIGTERM")
+
+    async def _make(
+        self, name: str | None, asked: str, image: Image, parts: tuple[Json, Json, Json, tuple[str, ...]]
+    ) -> str:
+        config, host, networking, args = parts
+        ident = new_id()
+        config.setdefault("Hostname", "")
+        if not config["Hostname"]:
+            config["Hostname"] = os.uname().nodename if network.mode_of(host) == "host" else ident[:12]
+        container = Container(
+            id=ident, name=self._catalog.claim(name), image=asked, image_id=image.id, layers=image.layers,
+            config=config, host_config=host, args=args, created=time.time_ns(), networking=networking,
+        )  # fmt: skip
+        directory = self._runner.bundle(container).rw_path
+        try:
+            self._catalog.put(container)  # from here on the name is taken
+            await asyncio.to_thread(create_rw, directory)
+        except BaseException:
+            self._catalog.delete(container)
+            self._trash.put(os.path.dirname(directory))
+            raise
+        self._events.container("create", container)
+        return ident
+
+    # ---- motion ----
+
+    async def start(self, ref: str) -> bool:
+        """Start; False if it was running. Raises StartFailed, Conflict, EngineError."""
+        container = self.get(ref)
+        async with self._runner.live(container.id).lock:
+            container = self._catalog.get(container.id)
+            if container.status is Status.RUNNING:
+                return False
+            if container.status is Status.PAUSED:
+                raise Conflict("cannot start a paused container, try unpause instead")
+            lifecycle.after(container.status, Event.START, container.name)
+            await self._start(container)
+        return True
+
+    async def _start(self, container: Container) -> None:
+        try:
+            await self._runner.start(container)
+        except MinirundError:
+            if container.auto_remove:  # nobody will start it again
+                self._runner.spawn(self._discard(container.id))
+            raise
+
+    async def stop(self, ref: str, timeout: int | None = None, signal: str | None = None) -> bool:
+        """Ask it to end, and after ``timeout`` seconds (-1: never) make it; False if it was not running."""
+        container = self.get(ref)
+        async with self._runner.live(container.id).lock:
+            return await self._stop(container.id, timeout, signal)
+
+    async def _stop(self, ident: str, timeout: int | None, signal: str | None) -> bool:
+        container = self._catalog.get(ident)
+        if not container.alive:
+            return False
+        number = parse_signal(signal or container.config.get("StopSignal") or "SIGTERM")
+        if timeout is None:
+            timeout = container.config.get("StopTimeout")
+        await self._runner.signal(container, number)
+        if container.status is Status.PAUSED:  # a frozen process can't act on it
+            container = await self._runner.unpause(container)
+        seconds = STOP_SECONDS if timeout is None else timeout
+        if not await self._runner.ended(container, None if seconds < 0 else seconds):
+            await self._kill(container)
+        self._events.container("stop", container)
+        return True
+
+    async def _kill(self, container: Container) -> None:
+        """SIGKILL to everything in it, and wait for the end."""
+        await asyncio.to_thread(self._runner.cgroup(container).kill)
+        if not await self._runner.ended(container, 10):
+            raise EngineError(f"container {container.name} did not end after SIGKILL: is it stuck in the kernel?")
+
+    async def restart(self, ref: str, timeout: int | None = None, signal: str | None = None) -> None:
+        """Stop if it runs, and start."""
+        container = self.get(ref)
+        async with self._runner.live(container.id).lock:
+            await self._stop(container.id, timeout, signal)
+            container = self._catalog.get(container.id)
+            lifecycle.after(container.status, Event.START, container.name)
+            await self._runner.start(container)
+            self._events.container("restart", container)
+
+    async def kill(self, ref: str, signal: str = "SIGKILL") -> None:
+        """Send a signal; SIGKILL is awaited. Raises Conflict if it is not running."""
+        container = self.get(ref)
+        number = parse_signal(signal)
+        if not container.alive:
+            raise Conflict(f"cannot kill container: {ref}: container {container.id} is not running")
+        self._events.container("kill", container, signal=str(number))
+        if number == signals.SIGKILL:
+            await self._kill(container)
+        else:
+            await self._runner.signal(container, number)
+
+    async def pause(self, ref: str) -> None:
+        """Freeze all its processes."""
+        container = self.get(ref)
+        async with self._runner.live(container.id).lock:
+            container = self._catalog.get(container.id)
+            if container.status is Status.PAUSED:
+                raise Conflict(f"container {container.id} is already paused")
+            if not container.alive:
+                raise Conflict(f"container {container.id} is not running")
+            self._events.container("pause", await self._runner.pause(container))
+
+    async def unpause(self, ref: str) -> None:
+        """Thaw them."""
+        container = self.get(ref)
+        async with self._runner.live(container.id).lock:
+            self._events.container("unpause", await self._runner.unpause(self._catalog.get(container.id)))
+
+    def rename(self, ref: str, name: str) -> None:
+        """Give it another name."""
+        container = self.get(ref)
+        if not name:
+            raise InvalidArgument("Neither old nor new names may be empty")
+        if check_name(name) == container.name:
+            raise InvalidArgument("Renaming a container with the same name as its current name")
+        renamed = self._catalog.change(container.id, name=self._catalog.claim(name))
+        self._events.container("rename", renamed, oldName=f"/{container.name}")
+
+    # ---- remove ----
+
+    async def remove(self, ref: str, force: bool = False, volumes: bool = False) -> None:
+        """Remove, and with ``force`` kill first."""
+        container = self.get(ref)
+        async with self._runner.live(container.id).lock:
+            if container.id not in self._catalog:
+                raise NotFound(f"No such container: {ref}")
+            container = self._catalog.get(container.id)
+            if container.alive and not force:
+                raise Conflict(
+                    f'cannot remove container "/{container.name}": container is {container.status}: '
+                    "stop the container before removing or force remove"
+                )
+            if container.alive:
+                await self._kill(container)
+            await self._remove(self._catalog.get(container.id))
+
+    async def _remove(self, container: Container) -> None:
+        """Directories, record, then the answer to those who waited for it."""
+        if container.status is not Status.REMOVING:
+            after = lifecycle.after(container.status, Event.REMOVE, container.name)
+            container = self._catalog.change(container.id, status=after)
+        bundle = self._runner.bundle(container)
+        await asyncio.to_thread(self._throw_away, bundle.directory, bundle.run)
+        self._catalog.delete(container)
+        self._events.container("destroy", container)
+        self._runner.live(container.id).answer_held(container.exit_code)
+        self._runner.forget(container.id)
+
+    def _throw_away(self, directory: str, run: str) -> None:
+        self._trash.put(directory)
+        for name in _listing(run):
+            os.unlink(f"{run}/{name}")
+        if os.path.isdir(run):
+            os.rmdir(run)
+
+    async def _discard(self, ident: str) -> None:
+        """Remove a container that nobody asked to keep; one that is gone already is fine."""
+        async with self._runner.live(ident).lock:
+            if ident in self._catalog and not self._catalog.get(ident).alive:
+                await self._remove(self._catalog.get(ident))
+            elif ident not in self._catalog:
+                self._runner.forget(ident)
+
+    def _on_end(self, container: Container) -> None:
+        if container.auto_remove:
+            self._runner.spawn(self._discard(container.id))
+
+    async def finish_removals(self) -> None:
+        """At start: what was about to go when the daemon ended."""
+        for container in self._catalog.containers():
+            if container.status is Status.REMOVING or (container.auto_remove and not container.alive):
+                await asyncio.to_thread(clear_cgroup, self._runner.cgroup(container))
+                await self._discard(container.id)
+
+    async def prune(self, filters: Filters) -> tuple[list[str], int]:
+        """Remove all that don't run: their IDs, and the bytes set free."""
+        check_keys(filters, {"label", "until", "label!"})
+        gone, freed = [], 0
+        for container in self._catalog.containers():
+            labels = container.config.get("Labels")
+            if not container.alive and all(label_matches(labels, value) for value in filters.get("label", ())):
+                freed += (await self.sizes(container.id))[0]
+                await self.remove(container.id)
+                gone.append(container.id)
+        return gone, freed
+
+    # ---- clients ----
+
+    async def attach(self, ref: str, attach: wire.Attach, descriptor: int) -> None:
+        """Make a client's connection its stdio, now or at its next start. Takes the descriptor over."""
+        self._runner.attach(self.get(ref), attach, descriptor)
+
+    def exit_code(self, ref: str, condition: str) -> int | None:
+        """The answer to a wait, or None if there is something to wait for."""
+        container = self.get(ref)
+        if condition == "not-running" and not container.alive:
+            return container.exit_code
+        return None
+
+    async def hand_wait(self, ref: str, condition: str, descriptor: int) -> None:
+        """See to it that the wait on this connection gets its answer. Takes the descriptor over."""
+        self._runner.wait(self.get(ref), condition, descriptor)
+
+    def resize(self, ref: str, height: int, width: int) -> None:
+        """Set its terminal's size. Raises Conflict."""
+        self._runner.resize(self.get(ref), height, width)
+
+    async def top(self, ref: str, ps_args: str) -> tuple[list[str], list[list[str]]]:
+        """Its processes as ps shows them: titles and rows. Raises Conflict, InvalidArgument."""
+        container = self.get(ref)
+        if not container.alive:
+            raise Conflict(f"container {container.id} is not running")
+        pids = await asyncio.to_thread(self._runner.cgroup(container).processes)
+        return await processes.listing(pids, ps_args)
+
+    def logs(
+        self,
+        ref: str,
+        *,
+        stdout: bool,
+        stderr: bool,
+        follow: bool,
+        since: float,
+        until: float,
+        timestamps: bool,
+        tail: int | None,
+    ) -> AsyncIterator[logs.LogRecord]:
+        """What it printed. ``follow`` goes on until it has ended."""
+        container = self.get(ref)
+        query = logs.Query(stdout, stderr, since, until, tail, follow)
+        ident = container.id
+        return logs.read(
+            self._runner.bundle(container).log_path,
+            query,
+            lambda: ident not in self._catalog or not self._catalog.get(ident).alive,
+        )
+
+    async def changes(self, ref: str) -> list[tuple[int, str]]:
+        """What differs from the image: (0 changed, 1 added, 2 deleted; path)."""
+        container = self.get(ref)
+        upper = f"{self._runner.bundle(container).rw_path}/upper"
+        lowers = [self._images.layers.get(chain).path for chain in container.layers]
+        found = await asyncio.to_thread(lambda: list(changes(upper, lowers)))  # type: ignore[arg-type]
+        return [("CAD".index(change.kind), change.path) for change in found]
+
+    def list(self, all: bool, limit: int | None, filters: Filters) -> list[Container]:
+        """Those that run, or all, the newest first."""
+        passes = container_filter(filters, self.get, lambda name: self._images.get(name).id)
+        everything = all or bool(limit) or any(key in filters for key in ("status", "exited", "before", "since"))
+        found = [one for one in self._catalog.containers() if (everything or one.alive) and passes(one)]
+        return found[:limit] if limit else found
+
+
+def merge(config: Json, image: Json) -> Json:
+    """A container's configuration, with what its image says where it says nothing itself."""
+    merged: dict[str, Any] = dict(config)
+    if not merged.get("Entrypoint"):
+        if merged.get("Entrypoint") is None and not merged.get("Cmd"):
+            merged["Cmd"] = image.get("Cmd")
+        if merged.get("Entrypoint") is None:
+            merged["Entrypoint"] = image.get("Entrypoint")
+    if merged.get("Entrypoint") == [""]:
+        merged["Entrypoint"] = None
+    merged["Env"] = spec.merge_env(image.get("Env") or (), config.get("Env") or ())
+    merged["Labels"] = {**(image.get("Labels") or {}), **(config.get("Labels") or {})}
+    for key in ("User", "WorkingDir", "StopSignal"):
+        merged[key] = config.get(key) or image.get(key) or ""
+    for key in ("Volumes", "ExposedPorts"):
+        merged[key] = {**(image.get(key) or {}), **(config.get(key) or {})} or None
+    return merged
+
+
+def parse_signal(text: str) -> int:
+    """A signal's number from "SIGTERM", "term", "15", "RTMIN+3". Raises InvalidArgument."""
+    name = text.upper().removeprefix("SIG")
+    if name.isdecimal() and 0 < int(name) < signals.NSIG:
+        return int(name)
+    base, plus, offset = name.replace("-", "+-", 1).partition("+")
+    number = getattr(signals, f"SIG{base}", None)
+    if isinstance(number, signals.Signals) and (not plus or (base in {"RTMIN", "RTMAX"} and _is_int(offset))):
+        return int(number) + int(offset or 0)
+    raise InvalidArgument(f"Invalid signal: {text}")
+
+
+def _is_int(text: str) -> bool:
+    return text.removeprefix("-").isdecimal()
+
+
+def disk_usage(directory: str) -> int:
+    """Bytes of the regular files below a directory; a file with several names counts once."""
+    total, seen = 0, set()
+    for parent, _, files in os.walk(directory):
+        for name in files:
+            try:
+                status = os.lstat(f"{parent}/{name}")
+            except FileNotFoundError:
+                continue
+            if (status.st_dev, status.st_ino) not in seen:
+                seen.add((status.st_dev, status.st_ino))
+                total += status.st_size
+    return total
+
+
+def _listing(directory: str) -> list[str]:
+    try:
+        return os.listdir(directory)
+    except FileNotFoundError:
+        return []

@@ -1,0 +1,106 @@
+"""The engine: its parts, put together, by resource. A thin facade; each part is a file of its own.
+
+engine.containers   engine.execs   engine.images   engine.networks   engine.events   engine.system
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from cgroups.cgroup import Cgroup
+from cgroups.errors import CgroupError
+from minirund.engine.catalog import Catalog
+from minirund.engine.containers import Containers
+from minirund.engine.events import Events
+from minirund.engine.execs import Execs
+from minirund.engine.images import Images
+from minirund.engine.network import Network
+from minirund.engine.networks import Networks
+from minirund.engine.records import Container, Json
+from minirund.engine.recover import recover
+from minirund.engine.runner import Runner
+from minirund.engine.settings import Settings
+from minirund.engine.shims import Spawner
+from minirund.engine.store import Store
+from minirund.engine.system import System
+from minirund.engine.trash import Trash
+from minirund.errors import EngineError
+from minirund.registry.client import RegistryClient
+from minirund.registry.transport import RegistryOptions
+from overlayfs.content import ContentStore
+from overlayfs.layer import LayerStore
+
+log = logging.getLogger(__name__)
+
+
+class Engine:
+    """One daemon's engine. ``await Engine.open(...)`` makes it, ``close`` lets go; the containers go on."""
+
+    def __init__(self, settings: Settings, spawner: Spawner) -> None:
+        """Opens the stores and the network. Raises EngineError."""
+        self.settings, self._spawner = settings, spawner
+        root = Path(settings.data_root)
+        for directory in (settings.containers_dir, settings.run_dir, settings.rootfs_dir):
+            os.makedirs(directory, mode=0o700, exist_ok=True)
+        self._store = Store(f"{settings.data_root}/minirund.db")
+        self.events = Events()
+        self._trash = Trash(settings.trash_dir)
+        self._catalog = Catalog(self._store)
+        registry = RegistryClient(RegistryOptions(settings.insecure_registries, settings.registry_mirrors))
+        content, layers = ContentStore(root / "images"), LayerStore(root / "layers", settings.max_unpacked_size)
+        content.sweep()
+        layers.sweep()
+        self.images = Images(self._store, content, layers, registry, self.events, self._catalog.containers)
+        running = [one.endpoint.address for one in self._catalog.containers() if one.endpoint and one.endpoint.address]
+        self._network = Network(settings, self._store, running)
+        top = cgroup_root()
+        self._runner = Runner(settings, self._catalog, self._network, spawner, self.events, self._rootfs, top)
+        self.containers = Containers(self._catalog, self._runner, self.images, self.events, self._trash, top)
+        self.execs = Execs(self._catalog, self._runner, self.events)
+        self.networks = Networks(self._network, self._catalog)
+        self.system = System(settings, self._store, self)
+
+    @classmethod
+    async def open(cls, settings: Settings, command: Callable[[int], list[str]]) -> Engine:
+        """Start the spawner, take up what runs, clear up what is left over. ``command``: see shims.Spawner."""
+        spawner = Spawner(command)
+        engine = cls(settings, spawner)
+        spawner.start()
+        await recover(engine._catalog, engine._runner, settings, engine._trash)
+        await engine.containers.finish_removals()
+        await engine.images.collect()
+        return engine
+
+    def _rootfs(self, container: Container) -> Json:
+        return self.images.rootfs(container.layers, self._runner.bundle(container).rw_path, False)
+
+    async def close(self) -> None:
+        """Let go of everything but the containers."""
+        self.events.close()
+        await self._runner.finish()
+        await self.images.close()
+        self._spawner.stop()
+        await asyncio.to_thread(self._network.close)
+        await self._trash.close()
+        self._store.close()
+        if not any(container.alive for container in self._catalog.containers()):
+            self._leave_nothing()
+
+    def _leave_nothing(self) -> None:
+        """No container runs: the bridge, the rules and the parent cgroup are of use to nobody."""
+        self._network.remove()
+        with contextlib.suppress(OSError, CgroupError):
+            os.rmdir(Cgroup.at(self.settings.cgroup_parent).path)
+
+
+def cgroup_root() -> Cgroup:
+    """The top of the cgroup v2 hierarchy. Raises EngineError if the host has none."""
+    try:
+        return Cgroup.at("/")
+    except CgroupError as error:
+        raise EngineError(str(error)) from error

@@ -1,0 +1,95 @@
+"""Execs: further processes in a running container. Their records are saved: an exit code survives the daemon."""
+
+from __future__ import annotations
+
+import time
+
+from minirund import wire
+from minirund.engine import spec
+from minirund.engine.catalog import Catalog
+from minirund.engine.events import Events
+from minirund.engine.lifecycle import Status
+from minirund.engine.names import new_id
+from minirund.engine.records import Container, Exec, Json
+from minirund.engine.runner import Runner
+from minirund.errors import Conflict, InvalidArgument, StartFailed, StepFailed
+
+
+class Execs:
+    """The execs of all containers."""
+
+    def __init__(self, catalog: Catalog, runner: Runner, events: Events) -> None:
+        self._catalog, self._runner, self._events = catalog, runner, events
+
+    def create(self, ref: str, config: Json) -> str:
+        """Make one, not started: its ID. Raises NotFound, Conflict, InvalidArgument."""
+        container = self._running(self._catalog.find(ref))
+        if not config.get("Cmd"):
+            raise InvalidArgument("No exec command specified")
+        self._catalog.forget_old_execs()
+        record = Exec(new_id(), container.id, config, time.time_ns())
+        self._catalog.put_exec(record)
+        command = " ".join(config["Cmd"])
+        self._events.container(f"exec_create: {command}", container, execID=record.id)
+        return record.id
+
+    def _running(self, container: Container) -> Container:
+        if container.status is Status.PAUSED:
+            raise Conflict(f"container {container.name} is paused, unpause the container before exec")
+        if not container.alive:
+            raise Conflict(f"container {container.id} is not running")
+        return container
+
+    def get(self, exec_id: str) -> Exec:
+        """By ID. Raises NotFound."""
+        return self._catalog.exec(exec_id)
+
+    def check(self, exec_id: str) -> Exec:
+        """Whether it may be started. Raises NotFound, Conflict."""
+        record = self.get(exec_id)
+        if record.started:
+            state = "is already running" if record.running else "has already run"
+            raise Conflict(f"exec command {record.id} {state}")
+        self._runner.shim_of(self._running(self._catalog.get(record.container_id)))
+        return record
+
+    async def start(
+        self,
+        exec_id: str,
+        attach: wire.Attach | None,
+        descriptor: int | None,
+        tty: bool,
+        console_size: tuple[int, int] | None,
+    ) -> None:
+        """Start it. An attached client reads in its stream what failed; without one it is raised. Takes the descriptor.
+
+        Raises StartFailed, StepFailed, EngineError, and what ``check`` raises.
+        """
+        try:
+            record = self.check(exec_id)
+            container = self._catalog.get(record.container_id)
+            process = dict(spec.exec_process(container, record.config, tty, console_size))
+        except BaseException:
+            if descriptor is not None:
+                wire.close_all([descriptor])
+            raise
+        command = " ".join(record.config["Cmd"])
+        self._events.container(f"exec_start: {command}", container, execID=record.id)
+        failed = await self._runner.exec(record, process, attach, descriptor)
+        if failed is not None and attach is None:
+            raise exec_error(failed)
+
+    def resize(self, exec_id: str, height: int, width: int) -> None:
+        """Set its terminal's size."""
+        record = self.get(exec_id)
+        if not record.running:
+            raise Conflict(f"exec {exec_id} is not running")
+        self._runner.resize(self._catalog.get(record.container_id), height, width, record.id)
+
+
+def exec_error(word: wire.ExecFailed) -> StartFailed:
+    """What the user reads."""
+    why = word.message or str(StepFailed(word.step, word.errno, word.path))
+    return StartFailed(
+        f"OCI runtime exec failed: exec failed: unable to start container process: {why}", word.exit_code
+    )

@@ -1,0 +1,198 @@
+"""Reading a container's log, the CRI lines that the shim writes (bundle.py): from the end, from a time, as they come.
+
+Following waits for the kernel's word (inotify) that the file grew; it ends when the container has ended and all is
+read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import os
+from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from minirund.wire import STDERR, STDOUT
+
+CHUNK = 64 * 1024
+IN_MODIFY = 0x2
+_STREAMS = {b"stdout": STDOUT, b"stderr": STDERR}
+
+
+class LogRecord(NamedTuple):
+    """One line, or a part of a long one. ``stream`` 1 or 2; ``content`` with its newline if it had one."""
+
+    stream: int
+    time: str
+    content: bytes
+
+
+class Query(NamedTuple):
+    """What is wanted. Times are seconds since 1970, 0 for no bound; ``tail`` counts lines, None for all."""
+
+    stdout: bool = True
+    stderr: bool = True
+    since: float = 0
+    until: float = 0
+    tail: int | None = None
+    follow: bool = False
+
+
+def parse(line: bytes) -> LogRecord | None:
+    """One line of the file, with or without its newline; None for one that is damaged."""
+    try:
+        time, stream, tag, content = line.removesuffix(b"\n").split(b" ", 3)
+        return LogRecord(_STREAMS[stream], time.decode(), content + (b"\n" if tag == b"F" else b""))
+    except (ValueError, KeyError):
+        return None
+
+
+def moment(seconds: float) -> str:
+    """A time as the log writes it; times in the log compare as text."""
+    whole, nanos = divmod(round(seconds * 1_000_000_000), 1_000_000_000)
+    return f"{datetime.fromtimestamp(whole, UTC):%Y-%m-%dT%H:%M:%S}.{nanos:09}Z"
+
+
+class Matcher:
+    """Whether a record is wanted."""
+
+    def __init__(self, query: Query) -> None:
+        self._streams = {number for number, on in ((STDOUT, query.stdout), (STDERR, query.stderr)) if on}
+        self._since = moment(query.since) if query.since else ""
+        self._until = moment(query.until) if query.until else "~"
+
+    def __call__(self, record: LogRecord | None) -> bool:
+        """True to show it."""
+        return record is not None and record.stream in self._streams and self._since <= record.time < self._until
+
+    def past(self, record: LogRecord | None) -> bool:
+        """Whether this and what follows is too late."""
+        return record is not None and record.time >= self._until
+
+
+def tail_offset(descriptor: int, end: int, lines: int) -> int:
+    """Where the last ``lines`` whole lines before ``end`` begin. Reads backwards, no more than it must."""
+    position, seen = end, -1  # the newline that ends the last line begins none
+    while position > 0:
+        start = max(0, position - CHUNK)
+        block = os.pread(descriptor, position - start, start)
+        for index in range(len(block) - 1, -1, -1):
+            if block[index] == 0x0A:
+                seen += 1
+                if seen == lines:
+                    return start + index + 1
+        position = start
+    return 0
+
+
+async def read(path: str, query: Query, ended: Callable[[], bool]) -> AsyncIterator[LogRecord]:
+    """The records that pass, in order. A log that isn't there is empty. ``ended``: no more will come."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        with Watch(path) if query.follow else _NoWatch() as watch:
+            async for record in _records(descriptor, query, watch, ended):
+                yield record
+    finally:
+        os.close(descriptor)
+
+
+async def _records(
+    descriptor: int, query: Query, watch: Watch | _NoWatch, ended: Callable[[], bool]
+) -> AsyncIterator[LogRecord]:
+    match = Matcher(query)
+    position = 0
+    if query.tail is not None:
+        position = await asyncio.to_thread(_tail, descriptor, query, match)
+    rest = b""
+    while True:
+        last = ended()  # asked before reading: what was written until now is read below
+        async for block in _blocks(descriptor, position):
+            position += len(block)
+            *lines, rest = (rest + block).split(b"\n")
+            for record in map(parse, lines):
+                if match.past(record):
+                    return
+                if match(record):
+                    yield record  # type: ignore[misc]
+        if last or not query.follow or not await watch.changed(ended):
+            return
+
+
+async def _blocks(descriptor: int, position: int) -> AsyncIterator[bytes]:
+    while block := os.pread(descriptor, CHUNK, position):
+        position += len(block)
+        yield block
+        await asyncio.sleep(0)
+
+
+def _tail(descriptor: int, query: Query, match: Matcher) -> int:
+    """Where to begin so that ``tail`` matching lines come out; all streams wanted is a matter of counting newlines."""
+    end, lines = os.fstat(descriptor).st_size, query.tail or 0
+    if lines == 0:
+        return end
+    if query.stdout and query.stderr and not query.until:
+        return tail_offset(descriptor, end, lines)
+    starts = [start for start, line in _lines(descriptor, end) if match(parse(line))]
+    return starts[-lines] if len(starts) >= lines else 0
+
+
+def _lines(descriptor: int, end: int) -> Iterator[tuple[int, bytes]]:
+    position, rest = 0, b""
+    while position < end and (block := os.pread(descriptor, CHUNK, position)):
+        start = position - len(rest)
+        position += len(block)
+        *lines, rest = (rest + block).split(b"\n")
+        for line in lines:
+            yield start, line
+            start += len(line) + 1
+
+
+class _NoWatch:
+    def __enter__(self) -> _NoWatch:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    async def changed(self, _: Callable[[], bool]) -> bool:
+        return False
+
+
+class Watch:
+    """inotify(7) on one file, on the event loop."""
+
+    def __init__(self, path: str) -> None:
+        libc = ctypes.CDLL(None, use_errno=True)
+        self._descriptor = libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK)
+        if self._descriptor < 0 or libc.inotify_add_watch(self._descriptor, os.fsencode(path), IN_MODIFY) < 0:
+            number = ctypes.get_errno()
+            self.__exit__()
+            raise OSError(number, os.strerror(number), "inotify")
+
+    def __enter__(self) -> Watch:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+
+    async def changed(self, ended: Callable[[], bool]) -> bool:
+        """Wait until the file has grown, or the container has ended (looked for twice a second)."""
+        loop = asyncio.get_running_loop()
+        grew = asyncio.Event()
+        loop.add_reader(self._descriptor, grew.set)
+        try:
+            while not grew.is_set() and not ended():
+                with_timeout = asyncio.wait_for(grew.wait(), 0.5)
+                try:
+                    await with_timeout
+                except TimeoutError:
+                    continue
+            if grew.is_set():
+                os.read(self._descriptor, CHUNK)
+            return True
+        finally:
+            loop.remove_reader(self._descriptor)

@@ -1,0 +1,112 @@
+"""What a new daemon finds: containers that run on, containers that ended meanwhile, and leftovers, which go.
+
+The truth about a container, in this order: its shim, if it answers; exit.json; else its shim is gone without a word,
+and what is left in its cgroup is killed. Nothing is started here, and nothing of a container that is recorded goes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+
+from cgroups.cgroup import Cgroup
+from minirund import wire
+from minirund.engine import shims
+from minirund.engine.catalog import Catalog
+from minirund.engine.lifecycle import ALIVE, Status
+from minirund.engine.records import Container
+from minirund.engine.runner import KILLED, Runner, clear_cgroup
+from minirund.engine.settings import Settings
+from minirund.engine.trash import Trash
+
+log = logging.getLogger(__name__)
+
+ANSWER_SECONDS = 10
+
+
+async def recover(catalog: Catalog, runner: Runner, settings: Settings, trash: Trash) -> None:
+    """Make records and world agree."""
+    for container in catalog.containers():
+        if container.status is not Status.REMOVING:
+            await _find_out(container, catalog, runner)
+    await asyncio.to_thread(_clear_unknown, catalog, settings, trash)
+
+
+async def _find_out(container: Container, catalog: Catalog, runner: Runner) -> None:
+    state = await adopt(container, runner)
+    if state is not None and state.exited is None:
+        container = _runs_on(container, state, catalog, runner)
+    elif container.alive or state is not None:
+        await _ended_meanwhile(container, state, catalog, runner)
+    elif container.endpoint is not None:  # the daemon ended between address and Launch
+        catalog.change(container.id, endpoint=None)
+        await asyncio.to_thread(clear_cgroup, runner.cgroup(container))
+
+
+async def adopt(container: Container, runner: Runner) -> wire.State | None:
+    """Take the connection to a container's shim up again; None if there is none."""
+    shim = shims.connect(runner.bundle(container).run, container.id, runner)
+    if shim is None:
+        return None
+    try:
+        word = await asyncio.wait_for(shim.first_word(), ANSWER_SECONDS)
+    except TimeoutError:
+        log.warning("the shim of %s does not answer", container.id[:12])
+        word = None
+    if not isinstance(word, wire.State):
+        shim.close()
+        return None
+    live = runner.live(container.id)
+    live.shim = shim
+    if word.exited is None:
+        live.ended.clear()
+    return word
+
+
+def _runs_on(container: Container, state: wire.State, catalog: Catalog, runner: Runner) -> Container:
+    frozen = runner.cgroup(container).frozen
+    status = Status.PAUSED if frozen else Status.RUNNING
+    if not container.alive:
+        log.info("container %s was started while nobody looked", container.name)
+    _settle_execs(container, state.execs, catalog)
+    return catalog.change(container.id, status=status, pid=state.pid, started=state.started, exit_code=0, finished=0)
+
+
+async def _ended_meanwhile(container: Container, state: wire.State | None, catalog: Catalog, runner: Runner) -> None:
+    exited = (state.exited if state else None) or runner.bundle(container).read_exit()
+    await asyncio.to_thread(clear_cgroup, runner.cgroup(container))
+    if state is not None:
+        _settle_execs(container, state.execs, catalog)
+        if not container.alive:  # it was started and ended before that could be recorded
+            container = catalog.change(container.id, status=Status.RUNNING, started=state.started)
+    runner.record_end(container, exited or wire.Exited(KILLED, time.time_ns()))
+
+
+def _settle_execs(container: Container, codes: dict[str, int], catalog: Catalog) -> None:
+    for record in catalog.execs_of(container.id):
+        code = codes.get(record.id, KILLED if record.running else -1)
+        if code >= 0 and record.exit_code is None:
+            catalog.put_exec(record.but(started=True, exit_code=code))
+
+
+def _clear_unknown(catalog: Catalog, settings: Settings, trash: Trash) -> None:
+    """Directories and cgroups of containers that no record knows: half made, or half removed."""
+    known = {container.id: container.status in ALIVE for container in catalog.containers()}
+    for name in _names(settings.run_dir):
+        if name not in known:
+            clear_cgroup(Cgroup.at(f"{settings.cgroup_parent}/{name}"))
+            trash.put(f"{settings.run_dir}/{name}")
+    for name in _names(settings.containers_dir):
+        if name not in known:
+            log.info("leftover of a container that was never whole: %s", name[:12])
+            clear_cgroup(Cgroup.at(f"{settings.cgroup_parent}/{name}"))
+            trash.put(f"{settings.containers_dir}/{name}")
+
+
+def _names(directory: str) -> list[str]:
+    try:
+        return os.listdir(directory)
+    except FileNotFoundError:
+        return []

@@ -1,0 +1,174 @@
+"""What the daemon says of itself and its host: version, info, disk usage. Docker's bodies, true values."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import platform
+import secrets
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from cgroups.cgroup import Cgroup, fix_for_host
+from cgroups.errors import CgroupError
+from minirund import __version__
+from minirund.engine.lifecycle import Status
+from minirund.engine.records import Json
+from minirund.engine.settings import Settings
+from minirund.engine.store import Store
+from minirund.registry.manifest import host as host_platform
+
+if TYPE_CHECKING:
+    from minirund.engine.engine import Engine
+
+API, MIN_API = "1.47", "1.24"
+WANTED_CONTROLLERS = ("memory", "cpu", "pids", "io", "cpuset")
+
+
+class System:
+    """The host, and this daemon on it."""
+
+    def __init__(self, settings: Settings, store: Store, engine: Engine) -> None:
+        self._settings, self._engine = settings, engine
+        self.id = store.fact("daemon", lambda: secrets.token_hex(16))
+
+    def version(self) -> Json:
+        """GET /version."""
+        kernel, architecture = platform.release(), host_platform().architecture
+        details = {"ApiVersion": API, "Arch": architecture, "BuildTime": "", "Experimental": "false",
+                   "GitCommit": "", "GoVersion": "", "KernelVersion": kernel,
+                   "MinAPIVersion": MIN_API, "Os": "linux"}  # fmt: skip
+        python = platform.python_version()
+        return {
+            "Platform": {"Name": "minirund"},
+            "Components": [
+                {"Name": "Engine", "Version": __version__, "Details": details},
+                {"Name": "Python", "Version": python, "Details": {}},
+            ],
+            "Version": __version__, "ApiVersion": API, "MinAPIVersion": MIN_API, "GitCommit": "", "GoVersion": "",
+            "Os": "linux", "Arch": architecture, "KernelVersion": kernel, "BuildTime": "",
+        }  # fmt: skip
+
+    def info(self) -> Json:
+        """GET /info."""
+        return {
+            **self._identity(), **self._counts(), **_limits(self._controllers()), **_EMPTY,
+            "Driver": "overlayfs", "DriverStatus": [["Backing Filesystem", filesystem(self._settings.data_root)]],
+            "DockerRootDir": self._settings.data_root, "CgroupDriver": "cgroupfs", "CgroupVersion": "2",
+            "LoggingDriver": "json-file", "DefaultRuntime": "minirund", "Runtimes": {"minirund": {"path": "minirund"}},
+            "InitBinary": "tini", "SecurityOptions": ["name=seccomp,profile=builtin", "name=cgroupns"],
+            "Plugins": {"Volume": [], "Network": ["bridge", "host", "null"], "Authorization": None,
+                        "Log": ["json-file"]},
+            "IPv4Forwarding": _read("/proc/sys/net/ipv4/ip_forward").strip() == "1",
+            "Debug": self._settings.log_level == "debug", "NFd": len(os.listdir("/proc/self/fd")),
+            "NGoroutines": len(asyncio.all_tasks()), "NEventsListener": self._engine.events.listeners,
+            "SystemTime": _now(), "IndexServerAddress": "https://index.docker.io/v1/",
+            "RegistryConfig": self._registries(), "HttpProxy": os.environ.get("HTTP_PROXY", ""),
+            "HttpsProxy": os.environ.get("HTTPS_PROXY", ""), "NoProxy": os.environ.get("NO_PROXY", ""),
+        }  # fmt: skip
+
+    def _identity(self) -> Json:
+        return {
+            "ID": self.id, "Name": platform.node(), "ServerVersion": __version__, "OperatingSystem": _os_name(),
+            "OSType": "linux", "OSVersion": _os_release().get("VERSION_ID", ""), "Architecture": platform.machine(),
+            "KernelVersion": platform.release(), "NCPU": os.cpu_count() or 1, "MemTotal": _memory(),
+        }  # fmt: skip
+
+    def _counts(self) -> Json:
+        containers = self._engine.containers.list(all=True, limit=None, filters={})
+        count = Counter(container.status for container in containers)
+        running, paused = count[Status.RUNNING], count[Status.PAUSED]
+        return {
+            "Containers": len(containers), "ContainersRunning": running, "ContainersPaused": paused,
+            "ContainersStopped": len(containers) - running - paused, "Images": len(self._engine.images.all()),
+        }  # fmt: skip
+
+    def _controllers(self) -> frozenset[str]:
+        try:
+            return Cgroup.at("/").controllers()
+        except (CgroupError, OSError):
+            return frozenset()
+
+    def _registries(self) -> Json:
+        insecure = ["127.0.0.0/8", *(entry for entry in self._settings.insecure_registries if "/" in entry)]
+        return {
+            "InsecureRegistryCIDRs": insecure,
+            "Mirrors": list(self._settings.registry_mirrors),
+            "IndexConfigs": {
+                "docker.io": {"Name": "docker.io", "Official": True, "Secure": True,
+                              "Mirrors": list(self._settings.registry_mirrors)},
+                **{name: {"Name": name, "Official": False, "Secure": False, "Mirrors": []}
+                   for name in self._settings.insecure_registries if "/" not in name},
+            },
+        }  # fmt: skip
+
+    async def data_usage(self) -> Json:
+        """GET /system/df, but for the shapes of images and containers: bytes of all layers, and what each writes."""
+        layers = await asyncio.to_thread(self._engine.images.layers.layers)
+        sizes = {
+            container.id: (await self._engine.containers.sizes(container.id))[0]
+            for container in self._engine.containers.list(all=True, limit=None, filters={})
+        }
+        return {"LayersSize": sum(layer.size for layer in layers), "SizeRw": sizes}
+
+
+_EMPTY: Json = {
+    "BridgeNfIptables": False, "BridgeNfIp6tables": False, "Labels": [], "ExperimentalBuild": False,
+    "LiveRestoreEnabled": True, "Isolation": "", "GenericResources": None, "ProductLicense": "",
+    "ContainerdCommit": {"ID": "", "Expected": ""}, "RuncCommit": {"ID": "", "Expected": ""},
+    "InitCommit": {"ID": "", "Expected": ""},
+    "Swarm": {"LocalNodeState": "inactive", "NodeID": "", "NodeAddr": "", "ControlAvailable": False, "Error": "",
+              "RemoteManagers": None},
+}  # fmt: skip
+"""What Docker's body has and minirund has nothing to say of."""
+
+
+def _limits(controllers: frozenset[str]) -> Json:
+    """Which limits can be enforced, and a warning for each that can't."""
+    missing = [name for name in WANTED_CONTROLLERS if name not in controllers]
+    return {
+        "MemoryLimit": "memory" in controllers, "SwapLimit": "memory" in controllers,
+        "CpuCfsPeriod": "cpu" in controllers, "CpuCfsQuota": "cpu" in controllers, "CPUShares": "cpu" in controllers,
+        "CPUSet": "cpuset" in controllers, "PidsLimit": "pids" in controllers, "OomKillDisable": False,
+        "Warnings": [f"WARNING: No {name} limit support: {fix_for_host(name)}" for name in missing] or None,
+    }  # fmt: skip
+
+
+def filesystem(path: str) -> str:
+    """The type of the file system that a path is on, from /proc/self/mountinfo; "" if that can't be told."""
+    device = os.stat(path).st_dev
+    wanted = f"{os.major(device)}:{os.minor(device)}"
+    for line in _read("/proc/self/mountinfo").splitlines():
+        words = line.split()
+        if words[2] == wanted:
+            return words[words.index("-") + 1]
+    return ""
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read()
+    except OSError:
+        return ""
+
+
+def _os_release() -> dict[str, str]:
+    try:
+        return platform.freedesktop_os_release()
+    except OSError:
+        return {}
+
+
+def _os_name() -> str:
+    return _os_release().get("PRETTY_NAME", "Linux")
+
+
+def _memory() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def _now() -> str:
+    from datetime import UTC, datetime  # noqa: PLC0415 - for this one line
+
+    return datetime.now(UTC).isoformat().replace("+00:00", "Z")

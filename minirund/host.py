@@ -1,0 +1,162 @@
+"""What the daemon takes from its host: listening sockets, the process ID file, and checks that the host will do."""
+
+from __future__ import annotations
+
+import contextlib
+import grp
+import os
+import socket
+import stat
+from collections.abc import Iterator, Sequence
+
+from minirund.engine.settings import Settings
+from minirund.engine.system import filesystem
+from minirund.options import BadOption
+
+FIRST_PASSED = 3  # sd_listen_fds(3)
+UNFIT = frozenset({"overlay", "nfs", "nfs4", "vfat", "exfat", "ntfs", "9p", "fuse", "ecryptfs"})
+"""File systems that can't hold an upper directory."""
+
+
+def check_host(settings: Settings) -> None:
+    """What would otherwise fail later and less clearly. Raises BadOption."""
+    if os.geteuid() != 0:
+        raise BadOption("minirund must run as root: it makes namespaces and mounts")
+    for directory in (settings.data_root, settings.exec_root):
+        try:
+            os.makedirs(directory, mode=0o711, exist_ok=True)
+        except OSError as error:
+            raise BadOption(f"can't make {directory}: {os.strerror(error.errno or 0)}") from None
+    check_overlay(settings.data_root)
+
+
+def check_overlay(data_root: str) -> None:
+    """An upper directory needs trusted xattrs and d_type; overlay itself is one of them. Raises BadOption."""
+    kind = filesystem(data_root)
+    if kind in UNFIT or not _takes_xattrs(data_root):
+        raise BadOption(
+            f"data root {data_root} is on {kind or 'a file system'}, which can't hold overlayfs layers: "
+            "choose a directory on ext4, xfs, btrfs or tmpfs with --data-root"
+        )
+
+
+def _takes_xattrs(directory: str) -> bool:
+    try:
+        os.setxattr(directory, "trusted.minirund", b"y")
+        os.removexattr(directory, "trusted.minirund")
+    except OSError:
+        return False
+    return True
+
+
+def listen(url: str, group: str | None) -> list[socket.socket]:
+    """The listening sockets of one -H. Raises BadOption."""
+    scheme, separator, rest = url.partition("://")
+    if scheme == "unix" and rest.startswith("/"):
+        return [_listen_unix(rest, group)]
+    if scheme == "fd":
+        return _passed_sockets()
+    if scheme == "tcp":
+        raise BadOption(f"-H {url}: TCP needs mutual TLS, which is not offered yet; use unix:///PATH")
+    raise BadOption(
+        f"-H {url}: not a host: use unix:///PATH or fd://" + ("" if separator else " (is unix:// missing?)")
+    )
+
+
+def _listen_unix(path: str, group: str | None) -> socket.socket:
+    _clear_stale(path)
+    listener = socket.socket(socket.AF_UNIX)
+    mask = os.umask(0o177)  # nobody else gets in between bind and chmod
+    try:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        listener.bind(path)
+    except OSError as error:
+        raise BadOption(f"can't listen on {path}: {error.strerror or error}") from None
+    finally:
+        os.umask(mask)
+    os.chown(path, 0, _group_id(group))
+    os.chmod(path, 0o660)
+    listener.listen(4096)
+    return listener
+
+
+def _clear_stale(path: str) -> None:
+    """Remove a socket that nobody listens on any more. Raises BadOption if somebody does."""
+    with contextlib.suppress(FileNotFoundError):
+        if not stat.S_ISSOCK(os.lstat(path).st_mode):
+            raise BadOption(f"can't listen on {path}: it exists and is not a socket")
+        with socket.socket(socket.AF_UNIX) as probe:
+            try:
+                probe.connect(path)
+            except ConnectionRefusedError:
+                os.unlink(path)
+                return
+            except OSError as error:
+                raise BadOption(f"can't listen on {path}: {error.strerror}") from None
+        raise BadOption(f"can't listen on {path}: another daemon listens there; stop it or choose another with -H")
+
+
+def _group_id(name: str | None) -> int:
+    try:
+        return grp.getgrnam(name or "minirun").gr_gid
+    except KeyError:
+        if name is None:
+            return 0
+        raise BadOption(f"--group {name}: no such group; make it: groupadd --system {name}") from None
+
+
+def _passed_sockets() -> list[socket.socket]:
+    if os.environ.get("LISTEN_PID") != str(os.getpid()):
+        raise BadOption("-H fd://: no sockets were passed: it is for a unit with a systemd socket")
+    count = int(os.environ.pop("LISTEN_FDS", "0"))
+    for number in range(FIRST_PASSED, FIRST_PASSED + count):
+        os.set_inheritable(number, False)
+    return [socket.socket(fileno=number) for number in range(FIRST_PASSED, FIRST_PASSED + count)]
+
+
+@contextlib.contextmanager
+def listening(hosts: Sequence[str], group: str | None) -> Iterator[list[socket.socket]]:
+    """All sockets, listening. Afterwards those made here are gone from the file system."""
+    sockets: list[socket.socket] = []
+    with contextlib.ExitStack() as undo:
+        for url in hosts:
+            for listener in listen(url, group):
+                undo.callback(listener.close)
+                sockets.append(listener)
+                if url.startswith("unix://"):
+                    undo.callback(_unlink, url.removeprefix("unix://"), os.stat(url.removeprefix("unix://")).st_ino)
+        yield sockets
+
+
+def _unlink(path: str, inode: int) -> None:
+    """Remove the socket if it is still ours: another daemon may have taken the path over."""
+    with contextlib.suppress(OSError):
+        if os.lstat(path).st_ino == inode:
+            os.unlink(path)
+
+
+@contextlib.contextmanager
+def pidfile(path: str | None) -> Iterator[None]:
+    """The process ID in a file, while this runs. Raises BadOption if the process named there is alive."""
+    if path is None:
+        yield
+        return
+    with contextlib.suppress(OSError, ValueError), open(path, encoding="ascii") as file:
+        pid = int(file.read())
+        if pid != os.getpid() and os.path.exists(f"/proc/{pid}") and _is_minirund(pid):
+            raise BadOption(f"{path}: minirund is running already, as process {pid}")
+    with open(path, "w", encoding="ascii") as file:
+        file.write(f"{os.getpid()}\n")
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+
+
+def _is_minirund(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            return b"minirund" in file.read()
+    except OSError:
+        return False
