@@ -30,7 +30,7 @@ from netns.neighbours import admit, dismiss, dropping_chains
 from netns.nft import Nft
 
 TABLE = "minirun"
-PROTOCOLS = ("tcp", "udp", "sctp")
+PROTOCOLS = {"tcp": 6, "udp": 17, "sctp": 132}  # nft prints the number where the host has no /etc/protocols
 ANY_ADDRESS = IPv4Address(0)
 
 DEFINITIONS = (
@@ -180,7 +180,7 @@ class Firewall:
 
     def published(self, subnet: IPv4Network | None = None) -> list[PublishedPort]:
         """Every published port, or those that lead into ``subnet``."""
-        ports = [_parse_port(element) for element in self._elements("map", "ports")]
+        ports = [parse_port(element) for element in self._elements("map", "ports")]
         return [port for port in ports if subnet is None or port.container_ip in subnet]
 
     def networks(self) -> list[tuple[str, IPv4Network]]:
@@ -224,7 +224,9 @@ def _parse_network(element: Any) -> tuple[str, IPv4Network]:
     return name, IPv4Network((address["prefix"]["addr"], address["prefix"]["len"]))
 
 
-def _parse_port(element: Any) -> PublishedPort:
+def parse_port(element: Any) -> PublishedPort:
+    """An element of the map as nft prints it in JSON: ``[{"concat": [address, protocol, port]}, {"concat": ...}]``."""
     key, value = element
     (host_ip, protocol, host_port), (container_ip, container_port) = key["concat"], value["concat"]
-    return PublishedPort(protocol, IPv4Address(host_ip), host_port, IPv4Address(container_ip), container_port)
+    name = next((name for name, number in PROTOCOLS.items() if protocol in {name, number}), str(protocol))
+    return PublishedPort(name, IPv4Address(host_ip), host_port, IPv4Address(container_ip), container_port)

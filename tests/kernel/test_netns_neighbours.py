@@ -1,5 +1,6 @@
 """Other firewalls on the host: dockerd's is passed by the chain it keeps for that, others are named."""
 
+import shutil
 import subprocess
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
@@ -87,6 +88,7 @@ def test_a_firewall_that_drops_is_named() -> None:
         assert firewall.blocked_by() == ["inet wall gate"]
 
 
+@pytest.mark.skipif(shutil.which("iptables-nft") is None, reason="needs Debian's iptables")
 @own_network
 def test_iptables_reads_the_rules_as_its_own() -> None:
     for command in ("-P FORWARD DROP", "-N DOCKER-USER", "-I FORWARD -j DOCKER-USER", "-A DOCKER-USER -j RETURN"):

@@ -6,7 +6,7 @@ from ipaddress import IPv4Address
 import pytest
 
 from netns.errors import FirewallError, NetworkError, PortTaken
-from netns.firewall import RULES, PublishedPort, constant_script
+from netns.firewall import RULES, PublishedPort, constant_script, parse_port
 from netns.nft import message_of
 
 
@@ -27,6 +27,12 @@ def test_rules_name_only_sets_that_are_defined() -> None:
 def test_a_published_port_is_one_element() -> None:
     port = PublishedPort("udp", IPv4Address("192.0.2.1"), 53, IPv4Address("10.71.0.2"), 5300)
     assert (port.key, port.value) == ("192.0.2.1 . udp . 53", "10.71.0.2 . 5300")
+
+
+@pytest.mark.parametrize("protocol", ["udp", 17])
+def test_a_map_element_is_read_with_and_without_a_list_of_protocols(protocol: str | int) -> None:
+    element = [{"concat": ["192.0.2.1", protocol, 53]}, {"concat": ["10.71.0.2", 5300]}]
+    assert parse_port(element) == PublishedPort("udp", IPv4Address("192.0.2.1"), 53, IPv4Address("10.71.0.2"), 5300)
 
 
 @pytest.mark.parametrize(
