@@ -95,9 +95,8 @@ class Extractor:
                 raise BadArchive(entry.name, os.strerror(error.errno)) from error
             raise
         except BadArchive as error:
-            if error.entry:
-                raise
-            raise BadArchive(entry.name, error.why) from error
+            inner = "" if error.entry in {"", os.fsdecode(entry.name)} else f"{error.entry!r}: "
+            raise BadArchive(entry.name, inner + error.why) from error
 
     def finish(self) -> None:
         """Directories of no entry get their attributes, all directories their times."""
