@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 
 from minirund import __version__
 from minirund.cli.context import say
@@ -95,14 +96,11 @@ def _server_lines(server: dict[str, Any]) -> Iterator[str]:
 
 def _shown(key: str, value: str) -> str:
     """A build time the way ctime(3) writes it; everything else as it is."""
-    if key != "BuildTime" or "T" not in value:
+    fields = value[:19].replace("T", "-").replace(":", "-").split("-")
+    if key != "BuildTime" or len(fields) != 6 or not all(field.isdecimal() for field in fields):
         return value
-    from datetime import datetime
-
-    try:
-        return datetime.fromisoformat(value[:19]).ctime()
-    except ValueError:
-        return value
+    year, month, day, hour, minute, second = map(int, fields)
+    return time.asctime(time.localtime(time.mktime((year, month, day, hour, minute, second, 0, 0, -1))))
 
 
 COMMANDS = {"version": Command(version, "", OPTIONS, most=0)}
