@@ -25,7 +25,7 @@ def encode(entry: Entry) -> bytes:
     holes) must follow, padded to whole blocks."""
     records, name, size, prologue = _records(entry), entry.name, entry.size, b""
     if entry.sparse is not None:
-        prologue = _sparse_map(entry.sparse)
+        prologue = _sparse_map(entry.sparse, entry.length)
         size = len(prologue) + sum(count for _, count in entry.sparse)
         directory, _, base = name.rpartition(b"/")
         name = directory + b"/GNUSparseFile.0/" + base
@@ -98,7 +98,10 @@ def _record(key: bytes, value: bytes) -> bytes:
     return b"%d" % length + body
 
 
-def _sparse_map(parts: Sparse) -> bytes:
+def _sparse_map(parts: Sparse, length: int) -> bytes:
+    """A hole at the end is an empty part there: GNU tar takes the file's size from the last part."""
+    if not parts or sum(parts[-1]) < length:
+        parts = [*parts, (length, 0)]
     numbers = [len(parts), *(number for part in parts for number in part)]
     text = b"".join(b"%d\n" % number for number in numbers)
     return text.ljust(padded(len(text)), b"\0")
