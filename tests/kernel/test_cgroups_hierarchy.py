@@ -246,6 +246,61 @@ def test_a_parent_with_processes_cannot_hand_a_controller_down(group: Cgroup, sl
     assert subdirectories(group.path) == []
 
 
+def run_inside(group: Cgroup, code: str) -> subprocess.CompletedProcess[str]:
+    """Python code in a process that joined the group first; "-S" and no other imports keep it small."""
+    joined = f"open({group.file('cgroup.procs')!r}, 'w').write('0')\n{code}"
+    return subprocess.run([sys.executable, "-S", "-c", joined], check=False, capture_output=True, text=True)
+
+
+def controlled(group: Cgroup, controller: str, resources: dict[str, object]) -> None:
+    if controller not in offered():
+        pytest.skip(f"this host keeps {controller} on v1")
+    group.apply(from_oci(resources))
+
+
+def test_who_exceeds_the_memory_limit_is_killed_and_counted(group: Cgroup) -> None:
+    controlled(group, "memory", {"memory": {"limit": 16 << 20, "swap": 16 << 20}})
+    ended = run_inside(group, "block = bytearray(64 << 20)")
+    assert ended.returncode == -signal.SIGKILL
+    assert group.events("memory.events")["oom_kill"] == 1
+    stats = parse(group.read_all(FILES))
+    assert stats.memory.limit == 16 << 20
+    assert stats.memory.events["oom_kill"] == 1
+
+
+def test_forks_beyond_the_pids_limit_fail(group: Cgroup) -> None:
+    controlled(group, "pids", {"pids": {"limit": 3}})
+    code = "import os, sys\nfor count in range(9):\n  if not os.fork(): sys.stdin.read(); os._exit(0)"
+    ended = run_inside(group, f"try:\n  exec({code!r})\nexcept BlockingIOError: print(count)")
+    assert ended.stdout == "2\n", ended.stderr
+    assert group.events("pids.events")["max"] == 1
+
+
+def test_a_cpu_quota_throttles(group: Cgroup) -> None:
+    controlled(group, "cpu", {"cpu": {"quota": 5_000, "period": 50_000, "shares": 2048}})
+    assert read(group.file("cpu.weight")).strip() == "174"
+    run_inside(group, "import time\nend = time.process_time() + 0.1\nwhile time.process_time() < end: pass")
+    cpu = parse(group.read_all(FILES)).cpu
+    assert cpu.throttled_periods >= 1
+    assert cpu.throttled > 0
+
+
+def test_a_cpuset_pins(group: Cgroup) -> None:
+    controlled(group, "cpuset", {"cpu": {"cpus": "0", "mems": "0"}})
+    assert run_inside(group, "import os; print(os.sched_getaffinity(0))").stdout == "{0}\n"
+
+
+def test_limits_are_lifted_again(group: Cgroup) -> None:
+    controlled(group, "memory", {"memory": {"limit": 16 << 20, "swap": 32 << 20}})
+    group.apply(from_oci({"memory": {"limit": -1, "swap": -1}}))
+    assert {read(group.file(name)).strip() for name in ("memory.max", "memory.swap.max")} == {"max"}
+
+
+def test_a_device_that_is_not_there_is_refused_by_name(group: Cgroup) -> None:
+    with pytest.raises((WriteRefused, ControllerMissing), match=r"io\.max|'io'"):
+        group.apply(from_oci({"blockIO": {"throttleReadBpsDevice": [{"major": 4000, "minor": 1, "rate": 1}]}}))
+
+
 def test_timing_of_a_whole_life(group: Cgroup) -> None:
     """Not asserted: printed with -s. mkdir to rmdir of an empty cgroup."""
     begin = time.perf_counter()
