@@ -14,16 +14,18 @@ aiohttp is imported with the first request, not before: a daemon that never pull
 from __future__ import annotations
 
 import asyncio
+import base64
 import importlib
 import ipaddress
 import json
+import os
 import random
 import urllib.request
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import unquote, urljoin, urlsplit
 
 from minirund.errors import InvalidArgument, RegistryError, TooMany
 
@@ -236,23 +238,26 @@ class Transport:
             return await session.request(
                 method,
                 URL(url, encoded=True),
-                headers=headers,
                 data=form,
                 ssl=verify,
                 allow_redirects=False,
-                **_proxy_options(url),
+                **_proxy_options(url, headers),
             )
 
 
-def _proxy_options(url: str) -> dict[str, Any]:
-    import aiohttp  # noqa: PLC0415 - see the module's docstring
-
+def _proxy_options(url: str, headers: Mapping[str, str]) -> dict[str, Any]:
+    """``headers``, and the proxy, if there is one, with its credentials: for it alone if the connection is a tunnel."""
     proxy = urlsplit(proxy_for(url))
     if not proxy.hostname:
-        return {}
+        return {"headers": headers}
     bare = proxy._replace(netloc=proxy.netloc.rpartition("@")[2]).geturl()
-    auth = aiohttp.BasicAuth(proxy.username, proxy.password or "") if proxy.username else None
-    return {"proxy": bare, "proxy_auth": auth}
+    if not proxy.username:
+        return {"headers": headers, "proxy": bare}
+    secret = base64.b64encode(f"{unquote(proxy.username)}:{unquote(proxy.password or '')}".encode()).decode()
+    authorization = {"Proxy-Authorization": f"Basic {secret}"}
+    if urlsplit(url).scheme == "https":
+        return {"headers": headers, "proxy": bare, "proxy_headers": authorization}
+    return {"headers": {**headers, **authorization}, "proxy": bare}
 
 
 class translated:  # noqa: N801 - reads as a verb at its use
@@ -290,7 +295,7 @@ def _why(error: Exception) -> str:
     ):
         return "http: server gave HTTP response to HTTPS client"
     cause = getattr(error, "os_error", error)
-    return str(getattr(cause, "strerror", "") or cause)
+    return os.strerror(cause.errno).lower() if getattr(cause, "errno", None) else _last_words(cause)
 
 
 def _last_words(error: BaseException) -> str:
