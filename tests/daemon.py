@@ -159,7 +159,7 @@ class DaemonHost:
         deadline = time.monotonic() + START_SECONDS
         while not self._answers():
             if self.daemon.poll() is not None or time.monotonic() > deadline:
-                raise DaemonFailed(self.log.read_text(errors="replace")[-4000:])
+                raise DaemonFailed(self.log_tail())
             time.sleep(0.02)
 
     def _answers(self) -> bool:
@@ -167,6 +167,10 @@ class DaemonHost:
             return self.api("GET", "/_ping")[0] == 200
         except (OSError, http.client.HTTPException):
             return False
+
+    def log_tail(self) -> str:
+        """The end of the daemon's log."""
+        return self.log.read_text(errors="replace")[-4000:] if self.log.exists() else ""
 
     @property
     def pid(self) -> int:

@@ -3,12 +3,13 @@
 ``host`` is one daemon for all tests of a module, with `busybox` loaded: name what you make, and remove it.
 ``own_host`` is a host without a daemon, for a test that starts, kills and configures it itself.
 Either is checked at its end: with the containers removed and the daemon stopped, nothing may be left of it.
+A test that fails shows the end of its daemon's log.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -26,7 +27,7 @@ def checked_host() -> Iterator[DaemonHost]:
             host.remove_containers()
             host.stop()
         left = host.leftovers()
-        assert not left, f"the daemon left behind:\n{left}"
+        assert not left, f"the daemon left behind:\n{left}\n\nits log:\n{host.log_tail()}"
 
 
 @pytest.fixture(scope="module")
@@ -43,3 +44,13 @@ def own_host() -> Iterator[DaemonHost]:
     """A host whose daemon is the test's own to start."""
     with checked_host() as host:
         yield host
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A failure's report with the daemon's last words."""
+    report = yield
+    for value in getattr(item, "funcargs", {}).values():
+        if report.failed and isinstance(value, DaemonHost):
+            report.sections.append(("minirund's log", value.log_tail()))
+    return report
