@@ -28,13 +28,14 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from containment import OWN, Leftovers, observe, settle
 from images import busybox, docker_archive
 
-from cgroups.cgroup import Cgroup
+from cgroups.cgroup import Cgroup, subdirectories
 
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
@@ -128,8 +129,17 @@ class DaemonHost:
         return subprocess.run(self.inside(*command), **options)  # noqa: PLW1510 - the caller says check
 
     def _observe(self) -> Leftovers:
-        keepers = {self._holder.pid}
-        return observe(self.group, frozenset(keepers), self._enter, str(self._holder.pid))
+        """Around the place, but for what a daemon leaves on purpose, as containers go on with it: the bridge, the table
+        (its maps are looked at by who tests ports), the empty parent of the containers' cgroups."""
+        seen = observe(self.group, frozenset({self._holder.pid}), self._enter, str(self._holder.pid))
+        return replace(
+            seen,
+            links=seen.links - {"minirun0"},
+            tables=frozenset(table for table in seen.tables if table.split()[-1] != "minirun"),
+            cgroups=frozenset(
+                path for path in seen.cgroups if os.path.basename(path) != "minirund" or subdirectories(path)
+            ),
+        )
 
     def leftovers(self) -> Leftovers:
         """What is there that was not before the daemon came. Stop it first, and remove its containers."""
