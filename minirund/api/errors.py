@@ -35,6 +35,8 @@ async def _from_routing(_request: Request, found: Exception) -> Response:
     assert isinstance(found, HTTPException)  # noqa: S101 - the type under which it is installed
     if found.status_code in {404, 405}:
         return error(404, "page not found")
+    if found.status_code == 400:  # FastAPI's word for a body that json.loads doesn't take
+        return error(400, "invalid JSON: the body is not UTF-8, or nested too deeply")
     return error(found.status_code, str(found.detail))
 
 

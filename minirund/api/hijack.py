@@ -11,7 +11,8 @@ the byte, where the request ends, and must not read further::
 
 - It feeds the parser up to the end of one request and no further. A head, and a chunked body, end at a blank line, and
   cutting a segment at every blank line harms nobody; a body of a known length ends by count. While a request is being
-  answered, whatever arrives is kept, and parsed as the next request when no handler has taken it.
+  answered, whatever arrives is kept, and parsed as the next request when no handler has taken it. To httptools, a
+  request with ``Upgrade`` ends with its head; a body behind such a head is read by a second parser.
 - A client may end its own side and still read the answer (``docker run -i < /dev/null`` does). uvicorn would close.
 - ``Connection.take`` writes the head, waits until it has left, duplicates the descriptor and closes the transport.
   Closing is not shutting down: the copy keeps the connection open, and nothing of asyncio or uvicorn remains.
@@ -31,8 +32,11 @@ from typing import Any
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from minirund.api.encoding import dump
+
 EXTENSION = "minirund.connection"
 MAX_HEAD = 1 << 20
+MAX_URL = 65535  # httptools can't take a longer one apart
 MAX_BEHIND = 64 * 1024
 
 _BLANK_LINE = re.compile(rb"\r\n\r\n")
@@ -82,6 +86,14 @@ def connection(scope: MutableMapping[str, Any]) -> Connection:
     return found
 
 
+class _Body:
+    """What the second parser reports to: a body is all that it will find."""
+
+    def __init__(self, protocol: Protocol) -> None:
+        self.on_body = protocol.on_body
+        self.on_message_complete = protocol.body_complete
+
+
 class Protocol(HttpToolsProtocol):
     """One client's connection."""
 
@@ -91,6 +103,8 @@ class Protocol(HttpToolsProtocol):
         self._reading = Reading.HEAD
         self._left: int | None = None
         """What is left of a body of known length, bytes."""
+        self._chunked = False
+        self._upgrading = False
         self._tail = b""
         """The last bytes fed, in which a blank line may have begun."""
         self._head_size = 0
@@ -115,10 +129,25 @@ class Protocol(HttpToolsProtocol):
                 self.parser.feed_data(data[:size])
             except httptools.HttpParserUpgrade as upgrade:
                 size = upgrade.args[0]
+                if self._reading is Reading.BODY:
+                    self._read_body_behind_upgrade()
             except httptools.HttpParserError:
-                self.send_400_response("malformed HTTP request")
+                too_long = len(self.url or b"") > MAX_URL
+                self.send_400_response("the request's URL is too long" if too_long else "malformed HTTP request")
                 return
             data = data[size:]
+
+    def _read_body_behind_upgrade(self) -> None:
+        framing = b"Transfer-Encoding: chunked" if self._chunked else b"Content-Length: %d" % (self._left or 0)
+        self.parser = httptools.HttpRequestParser(_Body(self))
+        self.parser.feed_data(b"POST / HTTP/1.1\r\n" + framing + b"\r\n\r\n")
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what can't be parsed, in the shape of every error, and close."""
+        body = dump({"message": msg})
+        head = f"HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+        self.transport.write(head.encode() + b"Connection: close\r\n\r\n" + body)
+        self.transport.close()
 
     def _keep(self, data: bytes) -> None:
         self._behind += data
@@ -146,13 +175,15 @@ class Protocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """A request's first byte."""
         super().on_message_begin()
-        self._left = None
+        self._left, self._chunked, self._upgrading = None, False, False
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Note the body's length."""
+        """Note how the body will end."""
         super().on_header(name, value)
         if len(name) == 14 and name.lower() == b"content-length":
             self._left = int(value) if value.isdigit() else None
+        elif len(name) == 17 and name.lower() == b"transfer-encoding":
+            self._chunked = True
 
     def on_headers_complete(self) -> None:
         """Start the request's task, with its connection in the scope."""
@@ -161,11 +192,17 @@ class Protocol(HttpToolsProtocol):
         extensions: dict[str, Any] = {EXTENSION: self._connection}
         self.scope["extensions"] = extensions
         super().on_headers_complete()
-        if self.parser.should_upgrade():
+        self._upgrading = self.parser.should_upgrade()
+        if self._upgrading:
             self.cycle.keep_alive = False  # what follows is no HTTP, whether it's taken over or refused
 
     def on_message_complete(self) -> None:
-        """The request is complete."""
+        """The request is complete; one that upgrades may still have a body."""
+        if not (self._upgrading and (self._chunked or self._left)):
+            self.body_complete()
+
+    def body_complete(self) -> None:
+        """The request is complete, its body too."""
         super().on_message_complete()
         self._tail = b""
         self._reading = Reading.HEAD if self.cycle.response_complete else Reading.BEHIND

@@ -96,13 +96,16 @@ def tail(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdigit() else None
 
 
+_URLSAFE = str.maketrans("-_", "+/")
+
+
 def credentials(header: str | None) -> Json | None:
     """``X-Registry-Auth``: JSON in base64url, padded or not."""
     if not header:
         return None
     try:
-        text = base64.urlsafe_b64decode(header.rstrip("=") + "=" * (-len(header.rstrip("=")) % 4))
-        found = json.loads(text) if text.strip() else {}
+        text = header.rstrip("=").translate(_URLSAFE)
+        found = json.loads(base64.b64decode(text + "=" * (-len(text) % 4), validate=True) or b"{}")
     except (ValueError, binascii.Error):
         raise InvalidArgument("invalid X-Registry-Auth header: it is no JSON object in base64url") from None
     if not isinstance(found, dict):

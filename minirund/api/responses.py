@@ -8,21 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from typing import Any
 
 from fastapi import Response
 from starlette.types import Receive, Scope, Send
 
+from minirund.api.encoding import dump
 from minirund.api.hijack import EXTENSION
 
 NO_CONTENT, NOT_MODIFIED = 204, 304
-
-
-def dump(data: Any) -> bytes:
-    """Compact JSON with a newline, as Docker writes it."""
-    return json.dumps(data, separators=(",", ":")).encode() + b"\n"
 
 
 def answer(data: Any, status: int = 200) -> Response:

@@ -24,18 +24,19 @@ TAKE_PLAIN = b"POST /take HTTP/1.1\r\nHost: x\r\n\r\n"
 TAKE_BODY = b"POST /take HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: tcp\r\nContent-Length: 4\r\n\r\nbody"
 TAKE_BODY_PLAIN = b"POST /take HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nbody"
 TAKE_CHUNKED = b"POST /take HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n"
-ALL_FORMS = [TAKE, TAKE_PLAIN, TAKE_BODY, TAKE_BODY_PLAIN, TAKE_CHUNKED]
+TAKE_UPGRADE_CHUNKED = TAKE_CHUNKED.replace(b"Host: x", b"Connection: Upgrade\r\nUpgrade: tcp")
+ALL_FORMS = [TAKE, TAKE_PLAIN, TAKE_BODY, TAKE_BODY_PLAIN, TAKE_CHUNKED, TAKE_UPGRADE_CHUNKED]
 PING = b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
-def echo(descriptor: int, unread: bytes) -> None:
+def echo(descriptor: int, body: bytes, unread: bytes) -> None:
     """What a shim does with a connection: read to the end, say what was read."""
     with socket.socket(fileno=descriptor) as sock:
         sock.setblocking(True)
         data = unread
         while part := sock.recv(65536):
             data += part
-        sock.sendall(b"<" + data + b">")
+        sock.sendall(b"<" + body + b"|" + data + b">")
 
 
 def make_app(before: asyncio.Event | None = None) -> FastAPI:
@@ -53,13 +54,13 @@ def make_app(before: asyncio.Event | None = None) -> FastAPI:
             app.state.gone += 1
             return Taken()
         loop = asyncio.get_running_loop()
-        loop.run_in_executor(None, echo, descriptor, body + unread)
+        loop.run_in_executor(None, echo, descriptor, body, unread)
         return Taken()
 
     @app.post("/lazy")
     async def lazy(request: Request) -> Response:
         descriptor, unread = await connection(request.scope).take(HEAD)
-        asyncio.get_running_loop().run_in_executor(None, echo, descriptor, unread)
+        asyncio.get_running_loop().run_in_executor(None, echo, descriptor, b"", unread)
         return Taken()
 
     @app.get("/ping")
@@ -142,7 +143,7 @@ def nothing_logged(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
 
 
 def expected(request: bytes) -> bytes:
-    return b"body" if b"body" in request else b""
+    return b"body|" if b"body" in request else b"|"
 
 
 @pytest.mark.parametrize("request_", ALL_FORMS)
@@ -181,7 +182,7 @@ def test_bytes_one_at_a_time(path: Path) -> None:
                 await asyncio.sleep(0)
             one.writer.write_eof()
             assert await one.head() == HEAD
-            assert await one.rest() == b"<bodyabc>"
+            assert await one.rest() == b"<body|abc>"
 
     asyncio.run(main())
 
@@ -226,11 +227,11 @@ def test_a_loop_of_two_hundred_with_keep_alive_before(path: Path) -> None:
                     assert await one.answer() == b"OK"
                     await one.send(PING + PING)
                     assert (await one.answer(), await one.answer()) == (b"OK", b"OK")
-                    await one.send(ALL_FORMS[turn % 5] + str(turn).encode(), end=bool(turn % 2))
+                    await one.send(ALL_FORMS[turn % 6] + str(turn).encode(), end=bool(turn % 2))
                     assert await one.head() == HEAD
                     if not turn % 2:
                         one.writer.write_eof()
-                    assert await one.rest() == b"<" + expected(ALL_FORMS[turn % 5]) + str(turn).encode() + b">"
+                    assert await one.rest() == b"<" + expected(ALL_FORMS[turn % 6]) + str(turn).encode() + b">"
             assert (len(server.server_state.connections), len(server.server_state.tasks)) == (0, 0)
 
     asyncio.run(main())
@@ -243,7 +244,7 @@ def test_a_body_that_the_handler_does_not_read_is_dropped(path: Path) -> None:
             await asyncio.sleep(0.02)
             await one.send(b"y" * 50_000 + b"stdin", end=True)
             assert await one.head() == HEAD
-            assert await one.rest() == b"<stdin>"
+            assert await one.rest() == b"<|stdin>"
 
     asyncio.run(main())
 
@@ -280,7 +281,7 @@ def test_a_stop_does_not_touch_what_was_taken_over(path: Path) -> None:
     async def main() -> None:
         async with client_after_stop(path) as one:
             await one.send(b"still here", end=True)
-            assert await one.rest() == b"<still here>"
+            assert await one.rest() == b"<|still here>"
 
     @contextlib.asynccontextmanager
     async def client_after_stop(path: Path) -> AsyncIterator[Client]:
@@ -303,7 +304,11 @@ def test_what_is_no_http_is_refused(path: Path) -> None:
 
     async def main() -> None:
         async with serving(make_app(), path):
-            for data in (b"\x16\x03\x01\x02\x00", b"GET /ping HTTQ/1.1\r\n\r\n", b"GET / HTTP/1.1\r\nA: " + b"a" * MAX_HEAD):
+            for data in (
+                b"\x16\x03\x01\x02\x00",
+                b"GET /ping HTTQ/1.1\r\n\r\n",
+                b"GET / HTTP/1.1\r\nA: " + b"a" * MAX_HEAD,
+            ):
                 assert (await refused(data)).startswith(b"HTTP/1.1 400 ")
 
     asyncio.run(main())

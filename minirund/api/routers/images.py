@@ -8,8 +8,9 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 
 from minirund.api import image_views as views
+from minirund.api.encoding import dump
 from minirund.api.params import EngineOf, Filters, Flag, credentials, filters
-from minirund.api.responses import Stream, answer, dump
+from minirund.api.responses import Stream, answer
 from minirund.api.schemas import images as schemas
 from minirund.api.schemas.system import ErrorResponse
 from minirund.errors import InvalidArgument, MinirundError, NotSupported

@@ -8,8 +8,9 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Response
 
 from minirund.api import image_views, params, views
+from minirund.api.encoding import dump
 from minirund.api.params import EngineOf, Filters, filters
-from minirund.api.responses import Stream, answer, dump
+from minirund.api.responses import Stream, answer
 from minirund.api.routers.containers import network_ids
 from minirund.api.schemas import system as schemas
 from minirund.errors import InvalidArgument
