@@ -168,7 +168,14 @@ class Response:
         return bool(self._connection.buffer)
 
     def chunks(self) -> Iterator[bytes]:
-        """The body as it arrives; the connection goes back to its client at the end."""
+        """The body as it arrives; the connection goes back to its client at the end, and is closed if it breaks."""
+        try:
+            yield from self._body()
+        except BrokenConnectionError:
+            self.close()
+            raise
+
+    def _body(self) -> Iterator[bytes]:
         if self._method == "HEAD" or self.status in (204, 304):
             pass
         elif "chunked" in self.headers.get("transfer-encoding", "").lower():
@@ -234,7 +241,7 @@ class Response:
 
     def _release(self) -> None:
         closing = self.headers.get("connection", "").lower() == "close"
-        if self._owner is None or closing or self.status == 101:
+        if self._owner is None or closing:
             self.close()
         else:
             self._owner.keep(self._connection)
@@ -295,8 +302,7 @@ class Client:
 
     def keep(self, connection: Connection) -> None:
         """Take back a connection whose answer has been read to its end."""
-        if self._kept is not None and self._kept is not connection:
-            self._kept.close()
+        self.close()
         self._kept = connection
 
     def close(self) -> None:
@@ -307,10 +313,9 @@ class Client:
 
     def _connect(self) -> Connection:
         kept, self._kept = self._kept, None
-        if kept is not None:
-            if kept.is_idle():
-                return kept
-            kept.close()
+        if kept is None or kept.is_idle():
+            return kept or Connection(self.path)
+        kept.close()
         return Connection(self.path)
 
     def request(
@@ -361,9 +366,8 @@ class Client:
         body: object,
         headers: Mapping[str, str] | None,
     ) -> Pending:
-        head = f"{method} /v{self.version}{path}{query_string(query)} HTTP/1.1\r\nHost: minirund\r\n"
-        head += "User-Agent: minirun\r\n"
-        head += "".join(f"{name}: {value}\r\n" for name, value in (headers or {}).items())
+        head = f"{method} /v{self.version}{path}{query_string(query)} HTTP/1.1\r\n"
+        head += "Host: minirund\r\nUser-Agent: minirun\r\n" + "".join(f"{name}: {value}\r\n" for name, value in (headers or {}).items())
         pending = Pending(connection, owner, method)
         try:
             for piece in _framed(head, method, body):

@@ -47,10 +47,9 @@ def events(context: Context, args: Parsed) -> int:
 def _shower(form: str) -> Callable[[Any], str]:
     if not form:
         return line
-    from minirund.cli.tables import unescaped
     from minirund.cli.template import Template
 
-    template = Template(unescaped("{{json .}}" if form == "json" else form))
+    template = Template("{{json .}}" if form == "json" else form)
     return lambda event: template.render(_Event(event))
 
 

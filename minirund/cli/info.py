@@ -59,10 +59,9 @@ def info(context: Context, args: Parsed) -> int:
             say("\n".join(_client_lines()))
         raise
     if form:
-        from minirund.cli.tables import unescaped
         from minirund.cli.template import Template
 
-        template = Template(unescaped("{{json .}}" if form == "json" else form))
+        template = Template("{{json .}}" if form == "json" else form)
         say(template.render({**found, "ClientInfo": client}))
         return 0
     say("\n".join([*_client_lines(), "", "Server:", *(f" {line}" for line in _server_lines(found))]))

@@ -79,10 +79,9 @@ def _show(form: str, found: Sequence[Any]) -> int:
     if form == "json":
         sys.stdout.write(json.dumps(found, separators=(",", ":"), ensure_ascii=False) + "\n")
     elif form:
-        from minirund.cli.tables import unescaped
         from minirund.cli.template import Template
 
-        template = Template(unescaped(form))
+        template = Template(form)
         for value in found:
             sys.stdout.write(template.render(value) + "\n")
     else:

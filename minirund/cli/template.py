@@ -32,15 +32,15 @@ class TemplateError(Failure):
 
 
 class Scope:
-    """The dot and the variables that one place in the template sees."""
+    """The dot and the variables that one place in the template sees. A variable is a list of one: ``=`` reaches out."""
 
-    def __init__(self, dot: Any, variables: dict[str, Any]) -> None:
+    def __init__(self, dot: Any, variables: dict[str, list[Any]]) -> None:
         self.dot = dot
         self.variables = variables
 
-    def inner(self, dot: Any, **variables: Any) -> Scope:
-        """A scope within: another dot, more variables, and what is set inside stays inside."""
-        return Scope(dot, {**self.variables, **variables})
+    def inner(self, dot: Any, variables: dict[str, Any]) -> Scope:
+        """A scope within: another dot, and more variables, which end with it."""
+        return Scope(dot, self.variables | {name: [value] for name, value in variables.items()})
 
 
 class Template:
@@ -55,7 +55,7 @@ class Template:
     def render(self, data: Any) -> str:
         """The text for this data; ``TemplateError`` when a field or an argument does not fit."""
         try:
-            return self._node(Scope(data, {"$": data}))
+            return self._node(Scope(data, {"$": [data]}))
         except functions.CallError as error:
             raise TemplateError(f'template parsing error: template: :1: executing "" {error}', 1) from None
 
@@ -101,7 +101,7 @@ class _Parser:
         expression = _Expression(words)
         name, assign = expression.assignment()
         value = expression.all()
-        return _assign(name, value) if assign else lambda scope: functions.shown(value(scope))
+        return _assign(name, value, declare=assign == ":=") if assign else lambda scope: functions.shown(value(scope))
 
     def _control(self, kind: str, words: list[Token], line: int) -> Node:
         expression = _Expression(words)
@@ -127,9 +127,12 @@ def _sequence(nodes: list[Node]) -> Node:
     return lambda scope: "".join([node(scope) for node in nodes])
 
 
-def _assign(name: str, value: Value) -> Node:
+def _assign(name: str, value: Value, *, declare: bool) -> Node:
     def node(scope: Scope) -> str:
-        scope.variables[name] = value(scope)
+        if declare:
+            scope.variables[name] = [value(scope)]
+        else:
+            _cell(scope, name)[0] = value(scope)
         return ""
 
     return node
@@ -138,11 +141,8 @@ def _assign(name: str, value: Value) -> Node:
 def _if(names: list[str], value: Value, body: Node, otherwise: Node) -> Node:
     def node(scope: Scope) -> str:
         found = value(scope)
-        inside = scope.inner(scope.dot, **dict.fromkeys(names, found))
         chosen = body if functions.truth(found) else otherwise
-        text = chosen(inside)
-        scope.variables.update({key: inside.variables[key] for key in scope.variables})
-        return text
+        return chosen(scope.inner(scope.dot, dict.fromkeys(names, found)))
 
     return node
 
@@ -151,8 +151,8 @@ def _with(names: list[str], value: Value, body: Node, otherwise: Node) -> Node:
     def node(scope: Scope) -> str:
         found = value(scope)
         if functions.truth(found):
-            return body(scope.inner(found, **dict.fromkeys(names, found)))
-        return otherwise(scope.inner(scope.dot))
+            return body(scope.inner(found, dict.fromkeys(names, found)))
+        return otherwise(scope.inner(scope.dot, {}))
 
     return node
 
@@ -161,13 +161,11 @@ def _range(names: list[str], value: Value, body: Node, otherwise: Node) -> Node:
     def turns(scope: Scope) -> Iterator[str]:
         for key, item in functions.items(value(scope)):
             given = dict(zip(names[-2:], (key, item), strict=False)) if len(names) == 2 else dict.fromkeys(names, item)
-            inside = scope.inner(item, **given)
-            yield body(inside)
-            scope.variables.update({name: inside.variables[name] for name in scope.variables})
+            yield body(scope.inner(item, given))
 
     def node(scope: Scope) -> str:
         text = list(turns(scope))
-        return "".join(text) if text else otherwise(scope.inner(scope.dot))
+        return "".join(text) if text else otherwise(scope.inner(scope.dot, {}))
 
     return node
 
@@ -270,13 +268,14 @@ class _Expression:
         raise TemplateSyntaxError(f'function "{token.text}" not defined', token.line)
 
 
-def _variable(token: Token) -> Value:
-    def value(scope: Scope) -> Any:
-        if token.text not in scope.variables:
-            raise functions.CallError(f"at <{token.text}>: undefined variable")
-        return scope.variables[token.text]
+def _cell(scope: Scope, name: str) -> list[Any]:
+    if name not in scope.variables:
+        raise functions.CallError(f"at <{name}>: undefined variable")
+    return scope.variables[name]
 
-    return value
+
+def _variable(token: Token) -> Value:
+    return lambda scope: _cell(scope, token.text)[0]
 
 
 def _field(of: Value, name: str) -> Value:

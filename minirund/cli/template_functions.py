@@ -51,6 +51,7 @@ _OPTIONAL = frozenset(
 )
 
 
+_TEXTS = frozenset(("Error", "MacAddress", "Parent", "StopSignal"))
 # fields that hold lists, of which a null is an empty one
 _LISTS = frozenset(
     "Aliases Args Binds CapAdd CapDrop Cmd DNSNames DeviceCgroupRules DeviceRequests Devices Dns DnsOptions DnsSearch "
@@ -84,7 +85,7 @@ def _entry(value: dict[str, Any], name: str) -> Any:
     if isinstance(value, Map):
         return MISSING
     if name in _OPTIONAL:
-        return None
+        return "" if name in _TEXTS else None
     raise CallError(f'at <.{name}>: map has no entry for key "{name}"')
 
 
@@ -201,6 +202,12 @@ def _same(first: Any, *others: Any) -> bool:
     return any(first == other for other in others)
 
 
+def _less(first: Any, second: Any) -> bool:
+    if _kind(first) != _kind(second) or _kind(first) not in ("number", "str"):
+        raise CallError("at <lt>: error calling lt: incompatible types for comparison")
+    return bool(first < second)
+
+
 def _kind(value: Any) -> str:
     return "bool" if isinstance(value, bool) else "number" if isinstance(value, (int, float)) else type(value).__name__
 
@@ -273,10 +280,10 @@ TABLE: dict[str, Callable[..., Any]] = {
     "not": lambda value: not truth(value),
     "eq": _same,
     "ne": lambda first, second: not _same(first, second),
-    "lt": lambda first, second: first < second,
-    "le": lambda first, second: first <= second,
-    "gt": lambda first, second: first > second,
-    "ge": lambda first, second: first >= second,
+    "lt": _less,
+    "le": lambda first, second: not _less(second, first),
+    "gt": lambda first, second: _less(second, first),
+    "ge": lambda first, second: not _less(first, second),
     "len": len,
     "index": _index,
     "slice": _slice,

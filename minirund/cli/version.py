@@ -63,10 +63,9 @@ def _client(context: Context) -> dict[str, str]:
 
 
 def _formatted(form: str, value: dict[str, Any]) -> None:
-    from minirund.cli.tables import unescaped
     from minirund.cli.template import Template
 
-    say(Template(unescaped("{{json .}}" if form == "json" else form)).render(value))
+    say(Template("{{json .}}" if form == "json" else form).render(value))
 
 
 def _client_lines(client: dict[str, str]) -> Iterator[str]:
