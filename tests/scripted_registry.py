@@ -167,6 +167,9 @@ class _Handler(BaseHTTPRequestHandler):
         elif not self.registry.applied(self) and self._admitted():
             self._serve(urlsplit(self.path).path)
 
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
         self._begin(body)
@@ -185,7 +188,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(key, value)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self._send(body)
+        if self.command != "HEAD":
+            self._send(body)
 
     def _send(self, body: bytes) -> None:
         try:

@@ -18,6 +18,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import dataclass
+from typing import TypeVar
 
 from minirund.engine.progress import Message, Meter, Sink, layer_message, short_id
 from minirund.engine.transfer import (
@@ -37,6 +38,7 @@ from overlayfs.content import ContentStore, Ingest
 from overlayfs.errors import DigestMismatch, LinkTargetMissing, TooLarge
 from overlayfs.layer import Layer, LayerStore, chain_id
 
+T = TypeVar("T")
 AT_ONCE = 4  # blobs in flight, and layers being unpacked, over all pulls
 BATCH = 1 << 20  # bytes handed to the writer at a time
 
@@ -245,15 +247,12 @@ class _Job:
         try:
             await self._receive(repository, ingest, follower, unpacking)
             follower.finish()
-            self._layer = await unpacking if unpacking else None
+            if unpacking:
+                self._layer = await _result(unpacking)
         except LinkTargetMissing:
             return
         finally:
-            follower.fail(Stopped())
-            if unpacking:
-                await settled(unpacking)
-                unpacking.exception()
-            follower.close()
+            await _ended(unpacking, follower)
 
     async def _receive(
         self, repository: Repository, ingest: Ingest, follower: Follower, unpacking: asyncio.Future[Layer] | None
@@ -265,19 +264,28 @@ class _Job:
             chunks = repository.blob(blob.digest, blob.size, ingest.offset)
             async with aclosing(chunks), aclosing(batches(chunks)) as received:
                 async for batch in received:
-                    await _done(writing)
+                    if writing:
+                        await _result(writing)
                     _raise_if_hopeless(unpacking)
                     writing = self._fetcher.write(_writer(ingest, follower, batch))
                     meter.at(ingest.offset)
-            await _done(writing)
+            if writing:
+                await _result(writing)
             meter.show(blob.size)
         finally:
             if writing:
                 await settled(writing)
         self._say("Verifying Checksum")
-        await asyncio.shield(self._fetcher.write(ingest.commit))
+        await self._committed(ingest)
         self._downloaded = True
         self._say("Download complete")
+
+    async def _committed(self, ingest: Ingest) -> None:
+        committing = self._fetcher.write(ingest.commit)
+        try:
+            await _result(committing)
+        finally:
+            await settled(committing)
 
     async def _unpack_stored(self) -> Layer:
         self._downloaded = True
@@ -286,11 +294,9 @@ class _Job:
         follower.finish()
         unpacking = self._fetcher.unpack(self._source, follower)
         try:
-            return await asyncio.shield(unpacking)
+            return await _result(unpacking)
         finally:
-            follower.fail(Stopped())
-            await settled(unpacking)
-            follower.close()
+            await _ended(unpacking, follower)
 
     def _present(self) -> Layer | None:
         layers = self._fetcher.layers
@@ -316,11 +322,19 @@ def _writer(ingest: Ingest, follower: Follower, batch: bytes) -> Callable[[], No
     return write
 
 
-async def _done(future: asyncio.Future[None] | None) -> None:
-    """Wait for ``future`` and raise what it raises; a cancellation does not reach the thread behind it."""
-    if future:
-        await asyncio.wait([future])
-        future.result()
+async def _result(future: asyncio.Future[T]) -> T:
+    """What ``future`` gives or raises. A cancellation does not reach the thread behind it: it only ends the waiting."""
+    await asyncio.wait([future])
+    return future.result()
+
+
+async def _ended(unpacking: asyncio.Future[Layer] | None, follower: Follower) -> None:
+    """Stop the unpacker, if it is still at work, and wait for it; then the file can be closed."""
+    follower.fail(Stopped())
+    if unpacking:
+        await settled(unpacking)
+        unpacking.exception()  # raised already, or of no interest beside what is
+    follower.close()
 
 
 def _raise_if_hopeless(unpacking: asyncio.Future[Layer] | None) -> None:
@@ -330,14 +344,22 @@ def _raise_if_hopeless(unpacking: asyncio.Future[Layer] | None) -> None:
 
 
 async def batches(chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
-    """The same bytes in pieces of about ``BATCH``: one hand-over to a thread for many small chunks."""
+    """The same bytes in pieces of about ``BATCH``: one hand-over to a thread for many small chunks.
+
+    What came before an error is given before the error is raised: it need not be sent again.
+    """
     parts: list[bytes] = []
     size = 0
-    async for chunk in chunks:
-        parts.append(chunk)
-        size += len(chunk)
-        if size >= BATCH:
+    try:
+        async for chunk in chunks:
+            parts.append(chunk)
+            size += len(chunk)
+            if size >= BATCH:
+                batch, parts, size = b"".join(parts), [], 0
+                yield batch
+    except Exception:
+        if parts:
             yield b"".join(parts)
-            parts, size = [], 0
+        raise
     if parts:
         yield b"".join(parts)

@@ -44,7 +44,7 @@ def bar(current: int, total: int) -> str:
     if total <= 0:
         return f"{human_size(current):>8}" if current > 0 else ""
     done = min(_BAR, current * _BAR // total)
-    return f"[{'=' * done}>{' ' * (_BAR - done)}]  {human_size(current):>8}/{human_size(total)}"
+    return f"[{'=' * done}>{' ' * (_BAR - done)}] {human_size(current):>8}/{human_size(total)}"
 
 
 def human_size(count: int) -> str:

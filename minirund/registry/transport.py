@@ -273,7 +273,9 @@ class translated:  # noqa: N801 - reads as a verb at its use
         import aiohttp  # noqa: PLC0415 - see the module's docstring
 
         if isinstance(error, aiohttp.ClientConnectorCertificateError):
-            raise RegistryError(f"{self._host}: x509: {_last_words(error.certificate_error)}") from error
+            cause = error.certificate_error
+            why = getattr(cause, "verify_message", "") or _last_words(cause)
+            raise RegistryError(f"{self._host}: x509: certificate verify failed: {why}") from error
         if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
             raise Unreachable(f"registry {self._host} can't be reached: {_why(error)}") from error
         if isinstance(error, TimeoutError):
@@ -282,20 +284,18 @@ class translated:  # noqa: N801 - reads as a verb at its use
             raise Broken(f"registry {self._host}: the connection broke: {_last_words(error)}") from error
 
 
-def _why(error: Exception) -> str:
+def _why(error: aiohttp.ClientError) -> str:
     import aiohttp  # noqa: PLC0415 - see the module's docstring
 
     if isinstance(error, aiohttp.ConnectionTimeoutError):
         return f"no answer within {CONNECT_TIMEOUT:.0f} seconds"
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         return "no such host"
-    text = str(error)
-    if isinstance(error, aiohttp.ClientConnectorSSLError) and (
-        "WRONG_VERSION" in text or "RECORD_LAYER" in text.upper()
-    ):
-        return "http: server gave HTTP response to HTTPS client"
-    cause = getattr(error, "os_error", error)
-    return os.strerror(cause.errno).lower() if getattr(cause, "errno", None) else _last_words(cause)
+    if isinstance(error, aiohttp.ClientConnectorSSLError):
+        plain = any(text in str(error) for text in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "record layer"))
+        return "http: server gave HTTP response to HTTPS client" if plain else _last_words(error)
+    number = error.errno if isinstance(error, aiohttp.ClientConnectorError) else None
+    return os.strerror(number).lower() if number else _last_words(error)
 
 
 def _last_words(error: BaseException) -> str:

@@ -6,6 +6,8 @@ import asyncio
 import base64
 import json
 import re
+import ssl
+import subprocess
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
@@ -355,6 +357,39 @@ def test_an_address_where_nobody_listens_is_one_line() -> None:
 
 def test_a_host_that_does_not_exist_is_one_line() -> None:
     fails(RegistryError, "registry no.invalid can't be reached: no such host", lambda: manifest("no.invalid/x"))
+
+
+class Strict(RegistryOptions):
+    """As for a host that is not on loopback."""
+
+    def is_insecure(self, host: str) -> bool:
+        return False
+
+
+@pytest.fixture(scope="module")
+def tls(tmp_path_factory: pytest.TempPathFactory) -> ssl.SSLContext:
+    """A certificate that nobody has signed."""
+    key, certificate = (tmp_path_factory.getbasetemp() / name for name in ("registry.key", "registry.crt"))
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    command += ["-subj", "/CN=127.0.0.1", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(command, check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    return context
+
+
+def test_an_unknown_certificate_is_accepted_from_insecure_registries_only(tls: ssl.SSLContext) -> None:
+    with scripted_registry(tls) as registry:
+        registry.add("a/b", ONE)
+        assert manifest(f"{registry.address}/a/b").digest == ONE.digest
+        words = f"{registry.address}: x509: certificate verify failed"
+        fails(RegistryError, words, lambda: manifest(f"{registry.address}/a/b", options=Strict()))
+        assert len(registry.requests) == 1
+
+
+def test_plain_http_is_accepted_from_insecure_registries_only(registry: ScriptedRegistry) -> None:
+    words = f"registry {registry.address} can't be reached: http: server gave HTTP response to HTTPS client"
+    fails(RegistryError, words, lambda: manifest(f"{registry.address}/a/b", options=Strict(first_delay=0.0)))
 
 
 def test_a_registry_behind_a_proxy(registry: ScriptedRegistry, monkeypatch: pytest.MonkeyPatch) -> None:
