@@ -7,7 +7,7 @@ PIP := $(VENV)/bin/pip --disable-pip-version-check --quiet --quiet
 export PYTHON PREFIX DESTDIR LIBDIR UNITDIR
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run stop test lint bench install uninstall clean
+.PHONY: help setup run stop test lint bench vm install uninstall clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -28,6 +28,10 @@ lint: $(VENV)/.installed-dev ## the checks that need no root: ruff, mypy, shellc
 
 bench: packages-bench $(VENV)/.installed-dev ## minirund beside docker, podman, runc and crun
 	@$(VENV)/bin/python bench/run.py
+
+vm: ## limits and systemd, in a Linux machine under QEMU (5 minutes)
+	@scripts/install-packages vm
+	@vagrant/qemu
 
 install: packages-run ## to PREFIX=/usr/local, with systemd units; DESTDIR is honoured
 	@scripts/install

@@ -1,0 +1,113 @@
+"""In a whole machine: the limits that containers ask for are in force, and systemd starts, stops and restarts minirund.
+
+Run by vagrant/test in the guest (`make vm` boots one); skipped elsewhere, as it changes the machine that it runs on.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+MINIRUN, IMAGE = "/usr/local/bin/minirun", "busybox"
+pytestmark = pytest.mark.skipif(
+    os.geteuid() != 0 or not os.path.isdir("/run/systemd/system") or not os.path.exists(MINIRUN),
+    reason="wants a machine with systemd and an installed minirund: make vm",
+)
+
+
+def minirun(*words: str, code: int = 0) -> str:
+    ended = subprocess.run([MINIRUN, *words], check=False, capture_output=True, text=True, timeout=250)
+    assert ended.returncode == code, f"{words}: {ended.returncode}\n{ended.stdout}{ended.stderr}"
+    return ended.stdout + (ended.stderr if code else "")
+
+
+def systemctl(*words: str) -> str:
+    return subprocess.run(["systemctl", *words], check=False, capture_output=True, text=True).stdout.strip()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def image() -> Iterator[None]:
+    """The socket's first caller starts the service."""
+    with subprocess.Popen([ROOT / "scripts/make-busybox-image"], stdout=subprocess.PIPE) as archive:
+        subprocess.run([MINIRUN, "load"], stdin=archive.stdout, check=True, timeout=250)
+    assert systemctl("is-active", "minirund.service") == "active"
+    yield
+    subprocess.run([MINIRUN, "rmi", "-f", IMAGE], check=False, capture_output=True)
+
+
+@pytest.fixture
+def name(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A container's name; it is removed afterwards."""
+    name = request.node.name.replace("[", "-").replace("]", "")
+    yield name
+    subprocess.run([MINIRUN, "rm", "-f", name], check=False, capture_output=True)
+
+
+def cgroup_file(name: str, file: str) -> str:
+    """A file of the container's cgroup, read from the host's side by way of its init."""
+    pid = json.loads(minirun("inspect", name))[0]["State"]["Pid"]
+    group = Path(f"/proc/{pid}/cgroup").read_text().strip().removeprefix("0::")
+    return Path(f"/sys/fs/cgroup{group}/{file}").read_text().strip()
+
+
+@pytest.mark.parametrize(
+    ("options", "file", "text"),
+    [
+        (("--memory", "64m"), "memory.max", str(64 << 20)),
+        (("--memory", "64m"), "memory.swap.max", str(64 << 20)),
+        (("--memory", "64m", "--memory-swap", "64m"), "memory.swap.max", "0"),
+        (("--memory-reservation", "32m"), "memory.low", str(32 << 20)),
+        (("--pids-limit", "50"), "pids.max", "50"),
+        (("--cpus", "0.5"), "cpu.max", "50000 100000"),
+        (("--cpu-shares", "2048"), "cpu.weight", "174"),
+        (("--cpuset-cpus", "0"), "cpuset.cpus", "0"),
+        (("--device-read-bps", "/dev/vda:1mb"), "io.max", "rbps=1048576"),
+    ],
+)
+def test_an_option_is_a_cgroup_file(name: str, options: tuple[str, ...], file: str, text: str) -> None:
+    minirun("run", "-d", "--name", name, *options, IMAGE, "sleep", "600")
+    assert text in cgroup_file(name, file)
+
+
+def test_who_exceeds_the_memory_limit_is_killed_and_said_so(name: str) -> None:
+    hog = "x=0123456789abcdef; while true; do x=$x$x; done"
+    minirun("run", "--name", name, "--memory", "16m", "--memory-swap", "16m", IMAGE, "sh", "-c", hog, code=137)
+    assert json.loads(minirun("inspect", name))[0]["State"]["OOMKilled"] is True
+
+
+def test_a_fork_bomb_stops_at_the_pids_limit(name: str) -> None:
+    bomb = "for i in 1 2 3 4 5 6 7 8; do sleep 60 & done; wait"
+    shown = minirun("run", "--name", name, "--pids-limit", "4", IMAGE, "sh", "-c", bomb, code=2)
+    assert "can't fork" in shown
+
+
+def test_a_container_outlives_the_service_and_its_limits_too(name: str) -> None:
+    minirun("run", "-d", "--name", name, "--memory", "64m", IMAGE, "sleep", "600")
+    pid = json.loads(minirun("inspect", name))[0]["State"]["Pid"]
+    systemctl("restart", "minirund.service")
+    assert json.loads(minirun("inspect", name))[0]["State"]["Pid"] == pid
+    assert cgroup_file(name, "memory.max") == str(64 << 20)
+
+
+def test_the_socket_starts_the_service_again(name: str) -> None:
+    systemctl("stop", "minirund.service")
+    assert systemctl("is-active", "minirund.service") != "active"
+    minirun("version")
+    assert systemctl("is-active", "minirund.service") == "active"
+
+
+def test_a_killed_service_comes_back(name: str) -> None:
+    minirun("run", "-d", "--name", name, IMAGE, "sleep", "600")
+    systemctl("kill", "--signal=KILL", "--kill-who=main", "minirund.service")
+    assert "sleep 600" in minirun("ps", "--no-trunc")
+
+
+def test_the_socket_is_for_the_group() -> None:
+    shown = subprocess.run(["stat", "-c", "%a %U %G", "/run/minirund.sock"], check=True, capture_output=True, text=True)
+    assert shown.stdout == "660 root minirun\n"
