@@ -18,7 +18,6 @@ import pytest
 from overlayfs.diff import Change, changes, write_tar
 from overlayfs.errors import OverlayError
 from overlayfs.layer import LayerStore
-from overlayfs.tarwrite import encode, holes
 
 
 def packed(upper: Path) -> bytes:
@@ -103,27 +102,6 @@ def test_holes(tmp_path: Path) -> None:
     (tmp_path / "gnu").mkdir()
     subprocess.run(["tar", "-C", str(tmp_path / "gnu"), "-xf", "-"], input=data, check=True)
     subprocess.run(["cmp", tmp_path / "gnu/s", tmp_path / "upper/s"], check=True)
-
-
-def test_holes_of_an_open_file(tmp_path: Path) -> None:
-    with (tmp_path / "f").open("w+b") as file:
-        file.write(b"x" * 100_000)
-        file.flush()
-        assert holes(file.fileno(), os.fstat(file.fileno())) is None
-        file.truncate(1 << 30)
-        [(start, count)] = holes(file.fileno(), os.fstat(file.fileno())) or []
-        assert start == 0
-        assert 100_000 <= count < 200_000
-
-
-def test_numbers_too_large_for_the_header() -> None:
-    from overlayfs.tar import FILE, Entry  # noqa: PLC0415 - only here
-
-    entry = Entry(b"n" * 300, FILE, 0o644, 3_000_000_000, 4_000_000_000, 9 << 33, 1)
-    with tarfile.open(fileobj=io.BytesIO(encode(entry)), errorlevel=0) as tar:
-        info = tar.next()
-    assert info is not None
-    assert (info.name, info.uid, info.gid, info.size) == ("n" * 300, 3_000_000_000, 4_000_000_000, 9 << 33)
 
 
 def test_sockets_are_left_out(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import gzip
 import hashlib
 import io
 import os
+import random
 import stat
 from pathlib import Path
 
@@ -384,3 +385,42 @@ def test_every_error_is_one_line_and_ours(unpack: Unpacker) -> None:
         with pytest.raises(OverlayError) as caught:
             unpack(*members)
         assert str(caught.value).isprintable()
+
+
+def test_any_order_of_any_entries_stays_inside(unpack: Unpacker) -> None:
+    """Archives made by chance from names and links that get in each other's way, on top of each other."""
+    chance = random.Random(int(os.environ.get("OVERLAYFS_SEED", "1")))
+    outside = str(unpack.outside)
+    words = ["a", "b", "a/b", "b/a", "a/b/c", "b/a/c", ".wh.a", "a/.wh.b", "a/.wh..wh..opq", ".", "a/..", "a/../b/c"]
+    targets = [*words, "/", "..", "../..", "/a", "/a/b", outside, f"{outside}/secret", "../outside", "../../../outside"]
+    before, root = len(os.listdir("/proc/self/fd")), os.geteuid() == 0
+    parent: Layer | None = None
+    done = 0
+    for _ in range(int(os.environ.get("OVERLAYFS_ROUNDS", "300"))):
+        members = []
+        for _ in range(chance.randrange(1, 12)):
+            name, target = chance.choice(words), chance.choice(targets)
+            if ".wh." in name and not root:
+                continue
+            members.append(
+                chance.choice(
+                    [
+                        tars.member(name, b"x" * chance.randrange(3)),
+                        tars.directory(name, mtime=chance.randrange(9)),
+                        tars.symlink(name, target),
+                        tars.hardlink(name, target),
+                        tars.header(name, kind=tars.FIFOTYPE),
+                    ]
+                )
+            )
+        try:
+            layer = unpack(*members, parent=parent)
+            done += 1
+            parent = layer if chance.random() < 0.5 else None
+        except BadArchive as error:
+            assert str(error).isprintable()
+    assert done > 10
+    assert unpack.untouched()
+    assert os.stat(unpack.outside / "secret").st_nlink == 1
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert not [name for name in os.listdir(unpack.store.root) if name.endswith(".tmp")]
