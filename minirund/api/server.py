@@ -68,6 +68,7 @@ def _config(app: FastAPI, grace: int) -> uvicorn.Config:
         lifespan="off",
         interface="asgi3",
         log_config=None,
+        log_level="warning",
         access_log=False,
         server_header=False,
         date_header=False,

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 
 from minirund.api.schemas.containers import ContainerConfig, EndpointSettings
 from minirund.api.schemas.host import HostConfig
+from minirund.engine import security
 from minirund.engine.lifecycle import Status
 from minirund.engine.records import Container, Endpoint, Exec, Json
 
@@ -102,6 +103,10 @@ def host_config(given: Json) -> Json:
     full["LogConfig"] = {"Type": full["LogConfig"]["Type"] or "json-file", "Config": full["LogConfig"]["Config"] or {}}
     full["RestartPolicy"]["Name"] = full["RestartPolicy"]["Name"] or "no"
     full["ConsoleSize"] = full["ConsoleSize"] or [0, 0]
+    if full["MaskedPaths"] is None:
+        full["MaskedPaths"] = [] if full["Privileged"] else list(security.MASKED)
+    if full["ReadonlyPaths"] is None:
+        full["ReadonlyPaths"] = [] if full["Privileged"] else list(security.READONLY)
     if full["NetworkMode"] == "default":
         full["NetworkMode"] = "bridge"
     return _without(full, _HOST_OMITTED)
@@ -158,7 +163,7 @@ def _endpoints(container: Container, network_id: NetworkId) -> Json:
     if name.startswith("container:"):
         return {}
     wanted = (container.networking.get("EndpointsConfig") or {}).get(name) or {}
-    full = EndpointSettings.model_validate(wanted).model_dump()
+    full = EndpointSettings.model_validate(wanted).model_dump(exclude={"GwPriority"})
     found = container.endpoint if container.alive and container.endpoint else Endpoint(network=name)
     actual = {
         "NetworkID": network_id(name),
@@ -232,7 +237,7 @@ def inspect(container: Container, network_id: NetworkId) -> Json:
 
 def _network_settings(container: Container, network_id: NetworkId) -> Json:
     networks = _endpoints(container, network_id)
-    default = networks.get("bridge") or EndpointSettings().model_dump()
+    default = networks.get("bridge") or EndpointSettings().model_dump(exclude={"GwPriority"})
     outer = ("EndpointID", "Gateway", "GlobalIPv6Address", "GlobalIPv6PrefixLen", "IPAddress", "IPPrefixLen",
              "IPv6Gateway", "MacAddress")  # fmt: skip
     exposed = container.config.get("ExposedPorts") or {} if container.alive else {}

@@ -114,14 +114,22 @@ def test_what_the_api_does_not_have(api: Served, method: str, path: str) -> None
 @pytest.mark.parametrize(
     ("method", "path"),
     [
-        ("GET", "/volumes"), ("POST", "/volumes/create"), ("POST", "/build"), ("GET", "/swarm"), ("POST", "/auth"),
-        ("POST", "/networks/create"), ("GET", "/images/busybox/get"), ("POST", "/images/a/b/push"), ("GET", "/plugins"),
+        ("POST", "/volumes/create"), ("DELETE", "/volumes/v"), ("POST", "/build"), ("GET", "/swarm"), ("POST", "/auth"),
+        ("POST", "/networks/create"), ("GET", "/images/busybox/get"), ("POST", "/images/a/b/push"),
+        ("POST", "/plugins/pull"),
     ],
 )  # fmt: skip
 def test_what_this_version_does_not_offer_is_named(api: Served, method: str, path: str) -> None:
     status, answer, _ = ask(api, method, path)
     assert status == 501
     assert answer["message"].endswith("not offered by this version of minirund")
+
+
+def test_what_cannot_be_made_is_not_there(api: Served) -> None:
+    assert ask(api, "GET", "/volumes")[:2] == (200, {"Volumes": [], "Warnings": None})
+    assert ask(api, "GET", "/volumes/v")[:2] == (404, {"message": "No such volume: v"})
+    assert ask(api, "GET", "/plugins")[:2] == (200, [])
+    assert ask(api, "GET", "/plugins/a/b/json")[:2] == (404, {"message": "No such plugin: a/b"})
 
 
 def test_a_fault_is_one_line_for_the_user_and_a_traceback_in_the_log(
@@ -194,7 +202,8 @@ def test_the_description_and_its_page(api: Served) -> None:
 
 def test_create_passes_on_what_differs_from_the_defaults(api: Served) -> None:
     body = {
-        "Image": "busybox", "Cmd": "sh", "Entrypoint": None, "Hostname": "", "Tty": True, "Env": None, "Nonsense": 1,
+        "Image": "busybox", "Cmd": "sh", "Entrypoint": None, "Hostname": "", "Tty": True, "Env": None,
+        "Nonsense": 1, "Zero": 0,
         "HostConfig": {"Memory": 0, "NetworkMode": "none", "Mounts": [{"Type": "bind", "Wrong": 1, "ReadOnly": False}]},
         "NetworkingConfig": {"EndpointsConfig": {"bridge": None, "other": {"Aliases": ["a"], "Odd": 2}}},
     }  # fmt: skip

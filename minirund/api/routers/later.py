@@ -1,12 +1,18 @@
-"""What Docker's API has and this version does not: a plain 501 that names it, so that nobody searches for a typo."""
+"""What Docker's API has and this version does not: a plain 501 that names it, so that nobody searches for a typo.
+
+Looking is no asking: of what can't be made there is none, so a list is empty and a name is not found. ``docker
+inspect`` goes through all kinds of things that a name could mean, and relies on it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from fastapi import APIRouter, Response
 
-from minirund.errors import NotSupported
+from minirund.api.responses import answer
+from minirund.errors import NotFound, NotSupported
 
 LATER: tuple[tuple[str, str, str], ...] = (
     ("GET", "/containers/{ref}/export", "exporting a container's file system"),
@@ -28,8 +34,8 @@ LATER: tuple[tuple[str, str, str], ...] = (
     ("POST", "/networks/{ref}/connect", "connecting containers to further networks"),
     ("POST", "/networks/{ref}/disconnect", "disconnecting containers from networks"),
     ("DELETE", "/networks/{ref}", "user-defined networks"),
-    ("GET POST DELETE", "/volumes{rest:path}", "volumes"),
-    ("GET POST DELETE", "/plugins{rest:path}", "plugins"),
+    ("POST DELETE", "/volumes{rest:path}", "volumes"),
+    ("POST DELETE", "/plugins{rest:path}", "plugins"),
     *(
         ("GET POST DELETE", f"/{name}{{rest:path}}", "Swarm")
         for name in ("swarm", "nodes", "services", "tasks", "secrets", "configs")
@@ -39,10 +45,28 @@ LATER: tuple[tuple[str, str, str], ...] = (
 
 def make_router() -> APIRouter:
     """The router for all of them."""
-    router = APIRouter()
+    router = APIRouter(include_in_schema=False)
+    router.add_api_route("/volumes", _nothing({"Volumes": [], "Warnings": None}))
+    router.add_api_route("/volumes/{name:path}", _absent("volume"))
+    router.add_api_route("/plugins", _nothing([]))
+    router.add_api_route("/plugins/{name:path}/json", _absent("plugin"))
     for methods, path, what in LATER:
-        router.add_api_route(path, _refusal(what), methods=methods.split(), include_in_schema=False)
+        router.add_api_route(path, _refusal(what), methods=methods.split())
     return router
+
+
+def _nothing(body: Any) -> Callable[[], Awaitable[Response]]:
+    async def nothing() -> Response:
+        return answer(body)
+
+    return nothing
+
+
+def _absent(kind: str) -> Callable[[str], Awaitable[Response]]:
+    async def absent(name: str) -> Response:
+        raise NotFound(f"No such {kind}: {name}")
+
+    return absent
 
 
 def _refusal(what: str) -> Callable[[], Awaitable[Response]]:

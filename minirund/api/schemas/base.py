@@ -34,8 +34,8 @@ class Body(BaseModel):
         }
 
     def unknown(self, path: str = "") -> Iterator[str]:
-        """The names of fields that the API doesn't have, ``HostConfig.Foo``."""
-        yield from (path + key for key in self.model_extra or ())
+        """The names of fields that the API doesn't have, ``HostConfig.Foo``. A zero value asks for nothing."""
+        yield from (path + key for key, value in (self.model_extra or {}).items() if value)
         for key, value in self.__dict__.items():
             for inner in _bodies(value):
                 yield from inner.unknown(f"{path}{key}.")

@@ -76,6 +76,7 @@ class EndpointSettings(Body):
     GlobalIPv6Address: str = ""
     GlobalIPv6PrefixLen: int = 0
     DNSNames: list[str] | None = None
+    GwPriority: int = 0
 
 
 class Networking(Body):
