@@ -25,9 +25,11 @@ A descriptor that is sent is duplicated by the kernel; the sender closes its own
 from __future__ import annotations
 
 import array
+import contextlib
 import json
 import os
 import socket
+from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -294,6 +296,28 @@ class Channel:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+@contextlib.contextmanager
+def short_path(path: str) -> Iterator[str]:
+    """The same socket under a name that fits: sockaddr_un holds 108 bytes, a path may hold 4,096. Use it in a ``with``."""
+    directory = os.open(os.path.dirname(path) or ".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{directory}/{os.path.basename(path)}"
+    finally:
+        os.close(directory)
+
+
+def connect(path: str) -> Channel:
+    """Connect to a shim's socket, however long its path. Raises OSError: FileNotFoundError, ConnectionRefusedError."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    try:
+        with short_path(path) as name:
+            sock.connect(name)
+    except OSError:
+        sock.close()
+        raise
+    return Channel(sock)
 
 
 def _memfd(data: bytes) -> int:
