@@ -6,7 +6,7 @@
 
 A Session belongs to the container or to one exec, and lives in the shim. Every byte is read once. When a client's buffer
 is full, the process is not read from until there is room, so the process itself waits: that is backpressure. A Session
-ends when all outputs have ended; then its clients get what is left, and are closed.
+ends when its process and all outputs have ended; then its clients get what is left, and are closed.
 """
 
 from __future__ import annotations
@@ -159,7 +159,7 @@ class Session:
         os.close(descriptor)
         if descriptor == self.terminal:
             self.terminal = -1
-        if not self._outputs:
+        if self._draining and not self._outputs:
             self._end()
 
     def _end(self) -> None:
