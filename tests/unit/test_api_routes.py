@@ -223,8 +223,9 @@ def test_create_passes_on_what_differs_from_the_defaults(api: Served) -> None:
 def test_long_names(api: Served) -> None:
     create(api, "n" * 60_000)
     assert api.engine.containers.calls[0][1] == "n" * 60_000
-    status, answer, _ = ask(api, "POST", f"/containers/create?name={'n' * 65_536}", {"Image": "busybox"})
-    assert (status, answer) == (400, {"message": "the request's URL is too long"})
+    with raw(api, f"GET /containers/{'n' * 65_536}/json HTTP/1.1\r\nHost: x\r\n\r\n") as sock:
+        assert head_of(sock)[0] == "HTTP/1.1 400 Bad Request"
+        assert json.loads(sock.recv(1000)) == {"message": "the request's URL is too long"}
 
 
 def test_an_unknown_image(api: Served) -> None:
