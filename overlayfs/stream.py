@@ -10,7 +10,7 @@ import hashlib
 import queue
 import threading
 from collections.abc import Callable, Iterator
-from typing import BinaryIO, Self
+from typing import BinaryIO, Self, cast
 
 from overlayfs.compression import Readable, decompress
 from overlayfs.errors import BadArchive, TooLarge
@@ -40,7 +40,8 @@ class Pump:
     """
 
     def __init__(self, stream: Readable, algorithm: str, progress: Callable[[int], None] | None = None) -> None:
-        self._queue: queue.Queue[bytes | BaseException] = queue.Queue(AHEAD)
+        self._queue: queue.Queue[memoryview | BaseException] = queue.Queue(AHEAD)
+        self._free = [bytearray(CHUNK) for _ in range(AHEAD + 2)]  # one being filled, one being read
         self._hash, self._stop = hashlib.new(algorithm), False
         self._thread = threading.Thread(target=self._run, args=(stream, progress), name="unpack-read", daemon=True)
 
@@ -55,11 +56,13 @@ class Pump:
                 self._queue.get_nowait()
             self._thread.join(0.01)
 
-    def __iter__(self) -> Iterator[bytes]:
+    def __iter__(self) -> Iterator[memoryview]:
+        """The chunks; each is good until the next one is asked for."""
         while chunk := self._queue.get():
             if isinstance(chunk, BaseException):
                 raise chunk
             yield chunk
+            self._free.append(cast("bytearray", chunk.obj))
 
     def digest(self) -> str:
         """Hex digits."""
@@ -68,33 +71,28 @@ class Pump:
     def _run(self, stream: Readable, progress: Callable[[int], None] | None) -> None:
         try:
             plain = decompress(stream, progress)
-            while not self._stop and (chunk := _fill(plain)):
+            while not self._stop and (chunk := _fill(plain, memoryview(self._free.pop()))):
                 self._hash.update(chunk)
                 self._queue.put(chunk)
-            self._queue.put(b"")
+            self._queue.put(memoryview(b""))
         except BaseException as error:  # it is raised where the chunks are read
             self._queue.put(error)
 
 
-def _fill(plain: BinaryIO) -> bytes:
-    """One chunk, whole unless it is the last: decompressors give their output in smaller pieces."""
-    chunk = plain.read(CHUNK)
-    if len(chunk) >= CHUNK // 2 or not chunk:
-        return chunk
-    parts = [chunk]
-    missing = CHUNK - len(chunk)
-    while missing > 0 and (chunk := plain.read(missing)):
-        parts.append(chunk)
-        missing -= len(chunk)
-    return b"".join(parts)
+def _fill(plain: BinaryIO, buffer: memoryview) -> memoryview:
+    """As much of ``buffer`` as the stream still fills: decompressors give their output in smaller pieces."""
+    filled = 0
+    while filled < len(buffer) and (count := plain.readinto(buffer[filled:])):  # type: ignore[attr-defined]
+        filled += count
+    return buffer[:filled]
 
 
 class Chunks:
     """Chunks of bytes, read as one run of them. ``position`` is the number of bytes behind us."""
 
-    def __init__(self, chunks: Iterator[bytes], budget: Budget) -> None:
+    def __init__(self, chunks: Iterator[bytes | memoryview], budget: Budget) -> None:
         self._chunks, self._budget = chunks, budget
-        self._data, self._at, self._before = b"", 0, 0
+        self._data, self._at, self._before = memoryview(b""), 0, 0
 
     @property
     def position(self) -> int:
@@ -112,13 +110,13 @@ class Chunks:
         """``count`` bytes, or all that is left."""
         end = self._at + count
         if end <= len(self._data):
-            data = self._data[self._at : end]
+            data = bytes(self._data[self._at : end])
             self._at = end
             return data
         return b"".join(map(bytes, self._views(count)))
 
     def pieces(self, count: int) -> Iterator[memoryview]:
-        """``count`` bytes as views, none of them copied. Raises BadArchive if the stream ends before."""
+        """``count`` bytes as views, uncopied, each good until the next. Raises BadArchive if the stream ends before."""
         for view in self._views(count):
             count -= len(view)
             yield view
@@ -146,10 +144,10 @@ class Chunks:
                 return
             start, self._at = self._at, min(len(self._data), self._at + count)
             count -= self._at - start
-            yield memoryview(self._data)[start : self._at]
+            yield self._data[start : self._at]
 
     def _next(self) -> bool:
         self._before += len(self._data)
-        self._data, self._at = next(self._chunks, b""), 0
+        self._data, self._at = memoryview(next(self._chunks, b"")), 0
         self._budget.charge(len(self._data))
         return bool(self._data)
