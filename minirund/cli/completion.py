@@ -86,13 +86,9 @@ def _printer(script: str) -> Callable[[Context, Parsed], int]:
 
 
 def complete(context: Context, args: Parsed) -> int:
-    """Print what may follow. A daemon that is away has no names, and that is no error here."""
-    try:
-        found = candidates(context, args.rest or [""])
-        for candidate in found:
-            say(candidate)
-    except (ClientError, Failure):
-        return 0
+    """Print what may follow."""
+    for candidate in candidates(context, args.rest or [""]):
+        say(candidate)
     return 0
 
 
@@ -209,7 +205,14 @@ def _plain(found: Iterable[str]) -> Iterator[str]:
 
 
 def _names(context: Context, takes: str) -> list[str]:
-    """Names that the daemon knows, of the kind that a command takes."""
+    """Names that the daemon knows, of the kind that a command takes. One that is away knows none."""
+    try:
+        return _known(context, takes)
+    except (ClientError, Failure):
+        return []
+
+
+def _known(context: Context, takes: str) -> list[str]:
     if takes == "objects":
         return [*_containers(context, {}), *_images(context)]
     if takes == "images":
