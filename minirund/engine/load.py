@@ -19,7 +19,6 @@ import hashlib
 import json
 import posixpath
 from collections.abc import AsyncGenerator, AsyncIterator
-from concurrent.futures import Future
 from contextlib import ExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,14 +114,13 @@ class BodyReader:
     def __init__(self, pieces: AsyncGenerator[bytes, None]) -> None:
         self._pieces, self._loop = pieces, asyncio.get_running_loop()
         self._left = memoryview(b"")
-        self._asked: Future[bytes] | None = None
+        self._asked: asyncio.Task[bytes] | None = None  # known to the loop's thread only
         self._stopped = False
 
     def read(self, size: int, /) -> bytes:
         """Up to ``size`` bytes, none at the end. Raises what the stream raises, and CancelledError after ``stop``."""
         if not self._left and not self._stopped:
-            self._asked = asyncio.run_coroutine_threadsafe(self._next(), self._loop)
-            self._left = memoryview(self._asked.result())
+            self._left = memoryview(asyncio.run_coroutine_threadsafe(self._next(), self._loop).result())
         data, self._left = bytes(self._left[:size]), self._left[size:]
         return data
 
@@ -133,7 +131,13 @@ class BodyReader:
             self._asked.cancel()
 
     async def _next(self) -> bytes:
-        return b"" if self._stopped else await anext(self._pieces, b"")
+        """The next piece that is not empty: an empty one would mean the end."""
+        self._asked = asyncio.current_task()
+        if not self._stopped:
+            async for piece in self._pieces:
+                if piece:
+                    return piece
+        return b""
 
 
 class Archive:
