@@ -46,8 +46,7 @@ class ConnectError(ClientError):
 
     def __init__(self, path: str, number: int) -> None:
         super().__init__(f"{path}: {os.strerror(number)}")
-        self.path = path
-        self.errno = number
+        self.path, self.errno = path, number
 
 
 class BrokenConnectionError(ClientError):
@@ -59,8 +58,7 @@ class ApiError(ClientError):
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
-        self.status = status
-        self.message = message
+        self.status, self.message = status, message
 
 
 def quote(text: str, safe: bytes = b"") -> str:
@@ -70,9 +68,8 @@ def quote(text: str, safe: bytes = b"") -> str:
 
 
 def _query_text(value: object) -> str:
-    if isinstance(value, bool):
-        return "1" if value else "0"
-    return value if isinstance(value, str) else dumps(value) if isinstance(value, (dict, list)) else str(value)
+    value = int(value) if isinstance(value, bool) else value
+    return dumps(value) if isinstance(value, (dict, list)) else str(value)
 
 
 def query_string(query: Mapping[str, object] | None) -> str:
@@ -141,9 +138,7 @@ class Response:
     """A status, headers (names in lower case) and a body still on its way."""
 
     def __init__(self, connection: Connection, owner: Client | None, method: str = "GET") -> None:
-        self._connection = connection
-        self._owner = owner
-        self._method = method
+        self._connection, self._owner, self._method = connection, owner, method
         self.headers: dict[str, str] = {}
         self.status = self._read_head()
         while 100 <= self.status < 200 and self.status != 101:
@@ -160,7 +155,7 @@ class Response:
         return int(words[1])
 
     def fileno(self) -> int:
-        """The connection's descriptor, to be polled for the body's arrival."""
+        """To be polled for the body's arrival."""
         return self._connection.sock.fileno()
 
     def has_buffered(self) -> bool:
@@ -251,9 +246,7 @@ class Pending:
     """A request that is sent and not answered yet; ``answer`` waits for the head."""
 
     def __init__(self, connection: Connection, owner: Client | None, method: str) -> None:
-        self._connection = connection
-        self._owner = owner
-        self._method = method
+        self._connection, self._owner, self._method = connection, owner, method
 
     def fileno(self) -> int:
         """The connection's descriptor, to be polled for the answer."""
@@ -264,7 +257,7 @@ class Pending:
         try:
             response = Response(self._connection, self._owner, self._method)
         except BaseException:
-            self._connection.close()
+            self.close()
             raise
         if response.status >= 400:
             raise ApiError(response.status, _message(response))
@@ -367,7 +360,9 @@ class Client:
         headers: Mapping[str, str] | None,
     ) -> Pending:
         head = f"{method} /v{self.version}{path}{query_string(query)} HTTP/1.1\r\n"
-        head += "Host: minirund\r\nUser-Agent: minirun\r\n" + "".join(f"{name}: {value}\r\n" for name, value in (headers or {}).items())
+        head += "Host: minirund\r\nUser-Agent: minirun\r\n" + "".join(
+            f"{name}: {value}\r\n" for name, value in (headers or {}).items()
+        )
         pending = Pending(connection, owner, method)
         try:
             for piece in _framed(head, method, body):
