@@ -22,7 +22,6 @@ from pathlib import Path
 
 from overlayfs import merged, tar
 from overlayfs.errors import BadArchive, LayerMissing, LinkTargetMissing
-from overlayfs.flush import start_writeback
 from overlayfs.stream import Budget, Chunks
 from overlayfs.tree import OPAQUE, Tree, is_whiteout, split_name
 from overlayfs.xattrs import get_xattrs, set_xattrs
@@ -30,7 +29,6 @@ from overlayfs.xattrs import get_xattrs, set_xattrs
 WHITEOUT, OPAQUE_MARK, AUFS = b".wh.", b".wh..wh..opq", b".wh..wh."
 CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 SMALL = 1 << 15  # bytes up to which a copy costs less than views
-LARGE = 4 << 20  # bytes of a file from which its way to the disk begins at once
 # What the names and numbers of an archive can make a system call say. Everything else (ENOSPC, EIO) is our side's.
 ARCHIVE_ERRORS = frozenset(
     {
@@ -174,8 +172,6 @@ class Extractor:
             return
         for piece in self._chunks.pieces(size):
             write_all(file, piece)
-        if size >= LARGE:
-            start_writeback(file, 0, size)
 
     def _write_sparse(self, file: int, entry: tar.Entry) -> None:
         self._budget.charge(entry.length - entry.size)
