@@ -16,10 +16,12 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from overlayfs.errors import MountTooLong, OverlayError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 PAGE = 4095  # mount(2): one page, less the closing NUL
 MOST = 500  # lower directories: OVL_MAX_STACK of the kernel
