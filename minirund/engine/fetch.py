@@ -137,9 +137,16 @@ class LayerFetcher:
             await asyncio.to_thread(pool.shutdown)
 
     async def image(self, documents: ImageDocuments, sink: Sink, repository: Repository | None = None) -> StoredImage:
-        """All layers side by side, then configuration and manifest: the store never has an image by half."""
+        """All layers side by side, then configuration and manifest: the store never has an image by half.
+
+        Blobs come from ``repository`` if they are not here. Raises RegistryError (wrong digest), InvalidArgument (bad
+        archive, too large), StorageFull, EngineError, and what ``Repository.blob`` raises. Cancelled, it stops; layers
+        that others wait for come all the same.
+        """
         sources = layer_sources(documents.manifest, documents.config)
-        layers = await first_error(*(self.layer(source, sink, repository) for source in sources))
+        here = await asyncio.to_thread(lambda: [self._present(source) for source in sources])
+        coming = (self._layer(source, layer, sink, repository) for source, layer in zip(sources, here, strict=True))
+        layers = await first_error(*coming)
         await asyncio.to_thread(self._put, documents.config_data, documents.manifest_data)
         return stored_image(documents, layers)
 
@@ -148,13 +155,11 @@ class LayerFetcher:
             for one in data:
                 self.content.put(one)
 
-    async def layer(self, source: LayerSource, sink: Sink, repository: Repository | None = None) -> Layer:
-        """The layer, in the store when this returns. Its blob comes from ``repository`` if it is not here yet.
-
-        Raises RegistryError (wrong digest), InvalidArgument (bad archive, too large), StorageFull, EngineError, and
-        what ``Repository.blob`` raises. Cancelled, it stops, unless others wait for the same layer.
-        """
-        if present := await asyncio.to_thread(self._present, source):
+    async def _layer(
+        self, source: LayerSource, present: Layer | None, sink: Sink, repository: Repository | None
+    ) -> Layer:
+        """One layer. Nothing is awaited before its flight has begun: so a parent's is known before its child's."""
+        if present:
             sink(layer_message("Already exists", source.short))
             return present
         key = f"{source.chain} {source.blob.digest}"
@@ -230,13 +235,12 @@ class _Job:
         """One try. Wrong bytes leave ``_downloaded`` False; returns whether it began with bytes of an earlier try."""
         ingest = await asyncio.to_thread(self._fetcher.content.ingest, self._source.blob.digest, self._source.blob.size)
         resumed = ingest.offset > 0
-        try:
-            await self._pipeline(repository, ingest)
-        except DigestMismatch:
-            if self._downloaded:
-                raise  # the blob was right: it is the diff ID that is wrong
-        finally:
-            ingest.close()
+        with ingest:  # keeps what came for a later try, unless the disk is full
+            try:
+                await self._pipeline(repository, ingest)
+            except DigestMismatch:
+                if self._downloaded:
+                    raise  # the blob was right: it is the diff ID that is wrong
         return resumed
 
     async def _pipeline(self, repository: Repository, ingest: Ingest) -> None:

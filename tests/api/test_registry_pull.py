@@ -126,6 +126,21 @@ def test_the_progress_of_a_layer_is_dockers(registry: RunningRegistry, store: Te
     assert statuses(again, short) == ["Already exists"]
 
 
+def test_what_is_missing_is_mended_from_what_is_here(registry: RunningRegistry, store: TemporaryStore) -> None:
+    push(ONE, registry.address, "mend")
+    pulled, _ = store.pull(f"{registry.address}/mend")
+    for chain in reversed(pulled.chain_ids):
+        store.layers.remove(chain)
+    unpacked_again, messages = store.pull(f"{registry.address}/mend")
+    assert "Downloading" not in {message["status"] for message in messages}
+    store.check(unpacked_again)
+    store.content.delete(ONE.layers[0].digest)
+    fetched_again, messages = store.pull(f"{registry.address}/mend")
+    assert "Extracting" not in {message["status"] for message in messages}
+    store.check(fetched_again)
+    assert pulled == unpacked_again == fetched_again
+
+
 def test_shared_layers_are_stored_once(registry: RunningRegistry, store: TemporaryStore) -> None:
     push(ONE, registry.address, "one")
     push(OTHER, registry.address, "other")
@@ -436,5 +451,6 @@ def test_a_full_disk_is_one_line_and_the_store_stays_sound(
         store.check()
         assert store.layers.layers() == []
         assert not store.content.has(noisy.digest)
+        assert store.partials() == [], "half a blob on a full disk is in everyone's way"
     finally:
         subprocess.run(["umount", str(tmp_path)], check=True)
