@@ -38,9 +38,9 @@ async def serve(settings: Settings, sockets: list[socket.socket]) -> None:
     from minirund.api.app import create_app
     from minirund.api.server import Server
     from minirund.engine.engine import Engine
-    from minirund.runtime.command import spawner_command
+    from minirund.runtime.command import command
 
-    engine = await Engine.open(settings, spawner_command)
+    engine = await Engine.open(settings, command)
     try:
         server = Server(create_app(engine))
         loop = asyncio.get_running_loop()
