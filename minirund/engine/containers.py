@@ -323,7 +323,7 @@ class Containers:
         """What differs from the image: (0 changed, 1 added, 2 deleted; path)."""
         container = self.get(ref)
         upper = f"{self._runner.bundle(container).rw_path}/upper"
-        lowers = [self._images.layers.get(chain).path for chain in container.layers]
+        lowers = [self._images.layers.get(chain).path for chain in reversed(container.layers)]
         found = await asyncio.to_thread(lambda: list(changes(upper, lowers)))  # type: ignore[arg-type]
         return [("CAD".index(change.kind), change.path) for change in found]
 

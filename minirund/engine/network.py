@@ -17,25 +17,28 @@ import logging
 import os
 import secrets
 from collections.abc import Iterable
-from ipaddress import IPv4Address, IPv4Interface
+from ipaddress import IPv4Address
 from typing import NamedTuple
 
 from minirund.engine.records import Container, Endpoint, Json
 from minirund.engine.settings import Settings
 from minirund.engine.store import Store
 from minirund.errors import EngineError, InvalidArgument
-from netns.bridge import Bridge, current_network, enable_forwarding
+from netns.bridge import enable_forwarding
 from netns.errors import NetworkError
 from netns.firewall import Firewall
 from netns.ipam import AddressPool
 from netns.namespace import NetworkNamespace
 from netns.pool import ReadyPool
 from netns.resolv import hosts_file, resolv_conf
-from netns.subnets import choose_subnet, gateway_of, host_networks
+from netns.subnets import ensure_bridge
 
 log = logging.getLogger(__name__)
 
 BUILT_IN = ("bridge", "host", "none")
+
+
+Strings = list[str]
 
 
 class Place(NamedTuple):
@@ -55,28 +58,16 @@ class Network:
         self._settings = settings
         self.id = store.fact("network bridge", lambda: secrets.token_hex(32))
         try:
-            subnet = self._subnet(store)
-            self.bridge = Bridge(settings.bridge, subnet)
-            self.bridge.ensure()
+            self.bridge = ensure_bridge(settings.bridge, settings.bip)
             enable_forwarding()
             self._firewall = Firewall()
-            self._firewall.ensure(settings.bridge, subnet.network)
+            self._firewall.ensure(settings.bridge, self.bridge.network.network)
         except NetworkError as error:
             raise EngineError(f"network: {error}") from error
-        self._addresses = AddressPool(subnet.network, subnet.ip)
+        self._addresses = AddressPool(self.bridge.network.network, self.bridge.gateway)
         for address in in_use:
             self._reserve(address)
         self._pool = ReadyPool(self.bridge, self._addresses, settings.pool_size)
-
-    def _subnet(self, store: Store) -> IPv4Interface:
-        if self._settings.bip is not None:
-            return self._settings.bip
-        there = current_network(self._settings.bridge)
-        if there is not None:
-            return there
-        kept = IPv4Interface(store.fact("subnet", lambda: str(gateway_of(choose_subnet(host_networks())))))
-        free = not any(kept.network.overlaps(network) for network in host_networks() if network.prefixlen)
-        return kept if free else gateway_of(choose_subnet(host_networks()))
 
     def _reserve(self, address: str) -> None:
         try:
@@ -146,6 +137,13 @@ class Network:
             *(_body(name, "0" * 63 + str(number), driver, [], {}) for number, (name, driver)
               in enumerate((("host", "host"), ("none", "null")))),
         ]  # fmt: skip
+
+    def warnings(self) -> Strings:
+        """What on this host stands in the containers' way: firewall chains of others that drop what is forwarded."""
+        return [
+            f"WARNING: {chain} drops what containers send or receive: let {self._settings.bridge} through"
+            for chain in self._firewall.blocked_by()
+        ]
 
     def close(self) -> None:
         """The daemon ends: what waits in the pool goes; running containers keep their network."""

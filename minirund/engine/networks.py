@@ -15,6 +15,10 @@ class Networks:
     def __init__(self, network: Network, catalog: Catalog) -> None:
         self._network, self._catalog = network, catalog
 
+    def warnings(self) -> tuple[str, ...]:
+        """What on this host stands in the containers' way."""
+        return tuple(self._network.warnings())
+
     def list(self) -> list[Json]:
         """Docker's bodies."""
         return [self._filled(body) for body in self._network.list()]

@@ -51,8 +51,10 @@ class System:
 
     def info(self) -> Json:
         """GET /info."""
+        limits, warnings = _limits(self._controllers())
         return {
-            **self._identity(), **self._counts(), **_limits(self._controllers()), **_EMPTY,
+            **self._identity(), **self._counts(), **limits, **_EMPTY,
+            "Warnings": [*warnings, *self._engine.networks.warnings()] or None,
             "Driver": "overlayfs", "DriverStatus": [["Backing Filesystem", filesystem(self._settings.data_root)]],
             "DockerRootDir": self._settings.data_root, "CgroupDriver": "cgroupfs", "CgroupVersion": "2",
             "LoggingDriver": "json-file", "DefaultRuntime": "minirund", "Runtimes": {"minirund": {"path": "minirund"}},
@@ -123,15 +125,15 @@ _EMPTY: Json = {
 """What Docker's body has and minirund has nothing to say of."""
 
 
-def _limits(controllers: frozenset[str]) -> Json:
+def _limits(controllers: frozenset[str]) -> tuple[Json, list[str]]:
     """Which limits can be enforced, and a warning for each that can't."""
     missing = [name for name in WANTED_CONTROLLERS if name not in controllers]
-    return {
+    found: Json = {
         "MemoryLimit": "memory" in controllers, "SwapLimit": "memory" in controllers,
         "CpuCfsPeriod": "cpu" in controllers, "CpuCfsQuota": "cpu" in controllers, "CPUShares": "cpu" in controllers,
         "CPUSet": "cpuset" in controllers, "PidsLimit": "pids" in controllers, "OomKillDisable": False,
-        "Warnings": [f"WARNING: No {name} limit support: {fix_for_host(name)}" for name in missing] or None,
     }  # fmt: skip
+    return found, [f"WARNING: No {name} limit support: {fix_for_host(name)}" for name in missing]
 
 
 def filesystem(path: str) -> str:
