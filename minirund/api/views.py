@@ -28,9 +28,6 @@ _HOST_DEFAULTS: Json = {
     "IpcMode": "private",
     "ShmSize": 64 * 1024 * 1024,
     "Runtime": "minirund",
-    "PortBindings": {},
-    **{key: [] for key in ("Dns", "DnsOptions", "DnsSearch", "Devices", "Ulimits", "BlkioWeightDevice")},
-    **{f"BlkioDevice{way}": [] for way in ("ReadBps", "WriteBps", "ReadIOps", "WriteIOps")},
 }
 _HOST_OMITTED = ("Annotations", "Capabilities", "Mounts", "StorageOpt", "Tmpfs", "Sysctls", "Init", "KernelMemory",
                  "KernelMemoryTCP")  # fmt: skip

@@ -514,6 +514,8 @@ def test_load(api: Served) -> None:
 def test_images(api: Served, client: docker.DockerClient) -> None:
     (listed,) = ask(api, "GET", "/images/json")[1]
     assert (listed["RepoTags"], listed["Created"], listed["Labels"]) == (["busybox:latest"], 1_700_000_000, {"a": "b"})
+    assert "VirtualSize" not in listed
+    assert ask(api, "GET", "/v1.43/images/json")[1] == [listed | {"VirtualSize": listed["Size"]}]
     for name in ("busybox", "docker.io/library/busybox", "docker.io%2Flibrary%2Fbusybox"):
         inspected = ask(api, "GET", f"/images/{name}/json")[1]
         assert (inspected["Id"], inspected["RootFS"]["Layers"]) == (IMAGE.id, ["sha256:" + "4" * 64])

@@ -139,7 +139,9 @@ async def resize(engine: EngineOf, ref: Ref, h: Number = None, w: Number = None)
 def size_of(h: int | None, w: int | None) -> tuple[int, int]:
     """Rows and columns. Raises InvalidArgument."""
     for name, value in (("h", h), ("w", w)):
-        if value is None or not 0 <= value <= 65535:
+        if value is None:
+            raise InvalidArgument(f"{name} is missing: the size of the terminal")
+        if not 0 <= value <= 65535:
             raise InvalidArgument(f"invalid value for {name}: {value}: it should be a whole number from 0 to 65535")
     return h or 0, w or 0
 

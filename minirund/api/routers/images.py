@@ -9,7 +9,8 @@ from fastapi import APIRouter, Header, Path, Query, Request, Response
 
 from minirund.api import image_views as views
 from minirund.api.encoding import dump
-from minirund.api.params import EngineOf, Filters, Flag, credentials, filters
+from minirund.api.params import EngineOf, Filters, Flag, Json, credentials, filters
+from minirund.api.protocol import api_version
 from minirund.api.responses import Stream, answer
 from minirund.api.schemas import images as schemas
 from minirund.api.schemas.system import ErrorResponse
@@ -26,13 +27,19 @@ ImageName = Annotated[str, Path(description="A name with tag or digest, an ID, o
 
 @router.get("/json", responses={200: {"model": list[schemas.ImageSummary]}})
 async def images(
+    request: Request,
     engine: EngineOf,
     all_: Annotated[Flag, Query(alias="all")] = False,
     filters_: Annotated[Filters, Query(alias="filters")] = "",
 ) -> Response:
     """List images, the newest first."""
     found = engine.images.list(all_, filters(filters_))
-    return answer([views.summary(image, engine.images.config(image)) for image in found])
+    return answer([sized(request, views.summary(image, engine.images.config(image))) for image in found])
+
+
+def sized(request: Request, view: Json) -> Json:
+    """An image's view, for clients before 1.44 with its size under a second name."""
+    return view | {"VirtualSize": view["Size"]} if api_version(request) < (1, 44) else view
 
 
 @router.post("/create", responses={200: {"model": schemas.Progress, "description": "Lines of JSON"}})
@@ -88,10 +95,10 @@ async def prune(engine: EngineOf, filters_: Annotated[Filters, Query(alias="filt
 
 
 @router.get("/{name:path}/json", responses={200: {"model": schemas.ImageInspect}})
-async def inspect(engine: EngineOf, name: ImageName) -> Response:
+async def inspect(request: Request, engine: EngineOf, name: ImageName) -> Response:
     """All about an image."""
     image = engine.images.get(name)
-    return answer(views.inspect(image, engine.images.config(image)))
+    return answer(sized(request, views.inspect(image, engine.images.config(image))))
 
 
 @router.get("/{name:path}/history", responses={200: {"model": list[schemas.ImageHistory]}})

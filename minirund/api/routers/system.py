@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query, Request, Response
 
 from minirund.api import image_views, params, views
 from minirund.api.encoding import dump
 from minirund.api.params import EngineOf, Filters, filters
 from minirund.api.responses import Stream, answer
 from minirund.api.routers.containers import network_ids
+from minirund.api.routers.images import sized
 from minirund.api.schemas import system as schemas
 from minirund.errors import InvalidArgument
 
@@ -65,13 +66,13 @@ async def _lines(found: AsyncIterator[Any]) -> AsyncIterator[bytes]:
 
 
 @router.get("/system/df", responses={200: {"model": schemas.DiskUsage}})
-async def disk_usage(engine: EngineOf) -> Response:
+async def disk_usage(request: Request, engine: EngineOf) -> Response:
     """What takes space."""
     used = await engine.system.data_usage()
     network_id = network_ids(engine)
     lines = [views.summary(one, network_id) for one in engine.containers.list(True, None, {})]
     images = [
-        image_views.summary(one, engine.images.config(one), engine.images.in_use(one.id))
+        sized(request, image_views.summary(one, engine.images.config(one), engine.images.in_use(one.id)))
         for one in engine.images.list(True, {})
     ]
     return answer(
