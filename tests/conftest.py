@@ -11,8 +11,6 @@ from collections.abc import Iterator
 import containment
 import pytest
 
-PREFIX = "minirund-test-"
-
 
 @pytest.fixture(scope="session", autouse=True)
 def nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
@@ -22,8 +20,8 @@ def nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
     ):  # tests/vm: the machine's own
         yield
         return
-    containment.sweep(PREFIX)
-    place = containment.Place(f"{PREFIX}{os.getpid()}")
+    containment.sweep()
+    place = containment.Place(f"{containment.PREFIX}{os.getpid()}")
     keepers = frozenset({os.getpid()})
     before = containment.observe(place.root, keepers)
     yield

@@ -34,6 +34,7 @@ SIOCSIFFLAGS, IFF_UP = 0x8914, 1
 OWN = (
     "self"  # the cgroup below the new root in which the process itself then lives: a root with processes can't delegate
 )
+PREFIX = "minirund-test-"  # of the cgroups: then the pid of who made it
 GRACE = 10.0  # seconds: the kernel takes namespaces apart behind the last process
 
 
@@ -93,11 +94,12 @@ def unshare(mount: str) -> None:
     raise_loopback()
 
 
-def sweep(prefix: str) -> None:
+def sweep() -> None:
     """Remove the cgroups, and end the processes, that a session killed midway has left: its pid is in their name."""
     for path in subdirectories(find_mount()):
-        pid = os.path.basename(path).removeprefix(prefix)
-        if pid.isdigit() and not os.path.exists(f"/proc/{pid}"):
+        name = os.path.basename(path)
+        pid = name.removeprefix(PREFIX).partition("-")[0]
+        if name.startswith(PREFIX) and pid.isdigit() and not os.path.exists(f"/proc/{pid}"):
             Cgroup(path).remove()
 
 

@@ -32,7 +32,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from containment import OWN, Leftovers, observe, settle
+from containment import OWN, PREFIX, Leftovers, observe, settle
 from images import busybox, docker_archive
 
 from cgroups.cgroup import Cgroup, subdirectories
@@ -69,7 +69,7 @@ class DaemonHost:
             undo.callback(shutil.rmtree, self.directory, ignore_errors=True)
             self.state = self.directory / "state"  # a tmpfs inside the place, an empty directory outside
             self.state.mkdir()
-            self.group = Cgroup.at(f"host-{os.getpid()}-{next(_numbers)}")
+            self.group = Cgroup.at(f"{PREFIX}{os.getpid()}-{next(_numbers)}")
             undo.callback(self.group.remove)
             self._holder = self._hold()
             undo.callback(self._end_holder)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pty
 import subprocess
 from collections.abc import Iterator
 
@@ -43,6 +45,28 @@ def test_a_second_run_uses_the_daemon_and_the_image_that_are_there(machine: Daem
     assert again.returncode == 0, again.stdout + again.stderr
     assert "minirund runs (pid" not in again.stdout
     assert "Loaded image" not in again.stderr
+
+
+def test_with_a_terminal_it_is_a_shell_and_its_exit_code_comes_back(machine: DaemonHost) -> None:
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        machine.inside(str(ROOT / "scripts/run")), stdin=theirs, stdout=theirs, stderr=theirs
+    ) as shell:
+        os.close(theirs)
+        read_until(ours, b"/ # ")
+        os.write(ours, b"tty; echo $((40 + 2)); exit 7\n")
+        shown = read_until(ours, b"\n42")
+        assert b"/dev/pts/" in shown
+        assert shell.wait(60) == 7
+    os.close(ours)
+
+
+def read_until(terminal: int, wanted: bytes) -> bytes:
+    """What the terminal shows, up to the wanted bytes; the test's own timeout ends a wait in vain."""
+    shown = b""
+    while wanted not in shown:
+        shown += os.read(terminal, 4096)
+    return shown
 
 
 def test_stop_ends_the_daemon_and_says_so(machine: DaemonHost) -> None:
