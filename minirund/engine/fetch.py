@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
@@ -40,6 +41,7 @@ from overlayfs.layer import Layer, LayerStore, chain_id
 
 T = TypeVar("T")
 AT_ONCE = 4  # blobs in flight, and layers being unpacked, over all pulls
+NICENESS = 5  # of the threads that do the work: other requests are answered meanwhile
 BATCH = 1 << 20  # bytes handed to the writer at a time
 
 
@@ -128,8 +130,8 @@ class LayerFetcher:
         self.content, self.layers = content, layers
         self.slots = asyncio.Semaphore(AT_ONCE)
         self._flights: Flights[Layer] = Flights()
-        self._writers = ThreadPoolExecutor(AT_ONCE, "layer-write")
-        self._unpackers = ThreadPoolExecutor(AT_ONCE, "layer-unpack")
+        self._writers = ThreadPoolExecutor(AT_ONCE, "layer-write", _step_back)
+        self._unpackers = ThreadPoolExecutor(AT_ONCE, "layer-unpack", _step_back)
 
     async def close(self) -> None:
         """Release the threads."""
@@ -197,6 +199,11 @@ class LayerFetcher:
         return asyncio.get_running_loop().run_in_executor(
             self._unpackers, lambda: work(follower, parent=source.parent or None, diff_id=source.diff_id)
         )
+
+
+def _step_back() -> None:
+    """Let the loop's thread go first. Linux keeps niceness by thread, and hands it on to new ones (sched(7))."""
+    os.nice(NICENESS)
 
 
 class _Job:

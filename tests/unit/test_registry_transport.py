@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 
 import pytest
 
@@ -95,3 +97,9 @@ def test_patience_ends() -> None:
     assert tries(Limited("x", None), options) == 5
     assert tries(Limited("x", 3600.0), options) == 1
     assert tries(Unreachable("x"), RegistryOptions(tries=1)) == 1
+
+
+def test_aiohttp_is_imported_by_the_first_pull_and_not_before() -> None:
+    code = "import sys, minirund.engine.pull, minirund.engine.load; print({'aiohttp', 'yarl'} & set(sys.modules))"
+    shown = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert shown.stdout == "set()\n"
