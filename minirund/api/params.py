@@ -6,7 +6,6 @@ Whatever can't be read raises InvalidArgument with the parameter's name, or Valu
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import re
 from datetime import UTC, datetime
@@ -63,7 +62,7 @@ def filters(text: str) -> dict[str, list[str]]:
     try:
         given = json.loads(text)
         return {name: _values(values) for name, values in given.items()}
-    except (ValueError, AttributeError, TypeError):
+    except (ValueError, AttributeError, TypeError, RecursionError):
         raise InvalidArgument(f"invalid filters: {text[:200]}: it is no JSON map of names to lists of values") from None
 
 
@@ -75,25 +74,29 @@ def _values(values: Any) -> list[str]:
     return [str(value).lower() if isinstance(value, bool) else str(value) for value in values]
 
 
-_TIME = re.compile(r"(-?\d+)(?:\.(\d{1,9})\d*)?")
+_SECONDS = re.compile(r"[0-9]{1,11}(\.[0-9]+)?")
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}.{0,40}")
 
 
 def moment(name: str, text: str) -> float | None:
     """A time in seconds since 1970: ``1700000000.5``, or RFC 3339. None when empty or 0."""
     if not text or text == "0":
         return None
-    if _TIME.fullmatch(text):
+    if _SECONDS.fullmatch(text):
         return float(text)
     try:
+        if not _DATE.fullmatch(text):
+            raise ValueError
         found = datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", text).replace("Z", "+00:00"))
     except ValueError:
         raise InvalidArgument(f"invalid value for {name}: {text[:80]}: it is no time") from None
-    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+    seconds = (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+    return seconds if seconds > 0 else None  # year 1 is Go's "never"
 
 
 def tail(text: str) -> int | None:
     """How many lines from the end; None for all (Docker takes whatever is no number for all)."""
-    return int(text) if text.isascii() and text.isdigit() else None
+    return int(text) if re.fullmatch(r"[0-9]{1,18}", text) else None
 
 
 _URLSAFE = str.maketrans("-_", "+/")
@@ -106,7 +109,7 @@ def credentials(header: str | None) -> Json | None:
     try:
         text = header.rstrip("=").translate(_URLSAFE)
         found = json.loads(base64.b64decode(text + "=" * (-len(text) % 4), validate=True) or b"{}")
-    except (ValueError, binascii.Error):
+    except (ValueError, RecursionError):
         raise InvalidArgument("invalid X-Registry-Auth header: it is no JSON object in base64url") from None
     if not isinstance(found, dict):
         raise InvalidArgument("invalid X-Registry-Auth header: it is no JSON object")
