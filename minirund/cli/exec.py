@@ -42,12 +42,14 @@ def execute(context: Context, args: Parsed) -> int:
     detach, tty, stdin = (args.flag(name) for name in ("detach", "tty", "interactive"))
     if stdin and tty and not detach:
         _need_terminal()
-    made = context.client.post(f"/containers/{_quoted(container)}/exec", None, _body(args))
+    size = _console(args)
+    made = context.client.post(f"/containers/{_quoted(container)}/exec", None, _body(args) | size)
     path = f"/exec/{made['Id']}"
+    body = {"Detach": detach, "Tty": tty, **size}
     if detach:
-        context.client.post(f"{path}/start", None, {"Detach": True, "Tty": tty})
+        context.client.post(f"{path}/start", None, body)
         return 0
-    return _stay(context.client, path, tty=tty, stdin=stdin, keys=args.text("detach-keys"))
+    return _stay(context.client, path, body, stdin=stdin, keys=args.text("detach-keys"))
 
 
 def _quoted(name: str) -> str:
@@ -74,7 +76,7 @@ def _body(args: Parsed) -> dict[str, Any]:
     }
     texts = {"DetachKeys": args.text("detach-keys"), "User": args.text("user"), "WorkingDir": args.text("workdir")}
     lists = {"Env": environment(args.items("env-file"), args.items("env")), "Privileged": args.flag("privileged")}
-    return body | {key: value for key, value in (texts | lists).items() if value} | _console(args)
+    return body | {key: value for key, value in (texts | lists).items() if value}
 
 
 def _console(args: Parsed) -> dict[str, Any]:
@@ -86,13 +88,13 @@ def _console(args: Parsed) -> dict[str, Any]:
     return {"ConsoleSize": list(size)} if size else {}
 
 
-def _stay(client: Client, path: str, *, tty: bool, stdin: bool, keys: str) -> int:
+def _stay(client: Client, path: str, body: dict[str, Any], *, stdin: bool, keys: str) -> int:
     from minirund.cli.session import Session, ending_by_signal
 
-    session = Session(client, path, tty=tty, stdin=stdin, keys=keys)
+    session = Session(client, path, tty=body["Tty"], stdin=stdin, keys=keys)
 
     def follow() -> int:
-        pending = client.begin("POST", f"{path}/start", None, {"Detach": False, "Tty": tty}, upgrade=True)
+        pending = client.begin("POST", f"{path}/start", None, body, upgrade=True)
         try:
             with session.signals():
                 if session.stream(pending.answer()):
