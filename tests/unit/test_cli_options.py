@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from minirund.cli import table
@@ -159,3 +161,9 @@ def test_the_options_the_project_promises() -> None:
     )
     assert set(promised.split()) <= run
     assert set("i t d e u w privileged".split()) <= {o.short for o in EXEC_OPTIONS} | {o.long for o in EXEC_OPTIONS}
+
+
+def test_the_reference_names_every_command() -> None:
+    reference = (Path(__file__).parents[2] / "docs/cli.md").read_text()
+    for entry in table.visible():
+        assert " · ".join(f"`{name}`" for name in reversed(entry.names)) + f" | {entry.text} |" in reference
