@@ -88,11 +88,16 @@ def make_bundle(directory: Path, lower: Path) -> TestBundle:
     for each in ("bundle/rw/upper", "bundle/rw/work", "run"):
         (base / each).mkdir(parents=True)
     bundle = Bundle(str(base / "bundle"), str(base / "run"))
-    cgroup = f"/minirund-test-{os.getpid()}/{name}"
+    cgroup = f"/{cgroup_parent()}/{name}"
     config = copy.deepcopy(default_config(cgroup))
     overlay = OverlayMount(str(lower.parent), (lower.name,), f"{bundle.rw_path}/upper", f"{bundle.rw_path}/work")
     config["minirund"]["rootfs"] = overlay.to_json()
     return TestBundle(name, bundle, config, f"{find_mount()}{cgroup}")
+
+
+def cgroup_parent() -> str:
+    """All cgroups of this test process lie below it."""
+    return f"minirund-test-{os.getpid()}"
 
 
 @dataclass
@@ -257,6 +262,8 @@ class Runtime:
     def __exit__(self, *_: object) -> None:
         self.channel.close()
         self.process.wait(PATIENCE)
+        with contextlib.suppress(OSError):
+            os.rmdir(f"{find_mount()}/{cgroup_parent()}")
 
     def launch(
         self, bundle: TestBundle, *args: str, clients: tuple[wire.Attach | wire.Wait, ...] = (), netns: int = -1

@@ -6,6 +6,7 @@ import os
 import socket
 from typing import Any, NamedTuple
 
+from minirund.errors import StepFailed
 from minirund.runtime import syscalls
 from minirund.runtime.users import Identity
 
@@ -109,6 +110,13 @@ class Context:
         return os.path.join(self.bundle, path)
 
 
+def kind_of(name: str) -> int:
+    """OCI's name of a kind of namespace -> CLONE_NEW*. Raises StepFailed."""
+    if name not in NAMESPACES:
+        raise StepFailed(f"make the namespaces: there is no kind {name!r}")
+    return NAMESPACES[name]
+
+
 def new_namespaces(config: dict[str, Any], joined: int) -> int:
     """The mask for clone3: namespaces without a path, but the cgroup one, and those in ``joined``.
 
@@ -117,7 +125,7 @@ def new_namespaces(config: dict[str, Any], joined: int) -> int:
     wanted = [each["type"] for each in (config.get("linux") or {}).get("namespaces") or () if not each.get("path")]
     flags = syscalls.CLONE_NEWNS
     for name in wanted:
-        flags |= NAMESPACES[name]
+        flags |= kind_of(name)
     return flags & ~syscalls.CLONE_NEWCGROUP & ~joined
 
 
@@ -125,5 +133,5 @@ def namespaces_of(config: dict[str, Any]) -> int:
     """The mask of all namespaces that the container has of its own or joined: what an exec enters."""
     flags = syscalls.CLONE_NEWNS
     for each in (config.get("linux") or {}).get("namespaces") or ():
-        flags |= NAMESPACES[each["type"]]
+        flags |= kind_of(each["type"])
     return flags & ~syscalls.CLONE_NEWUSER

@@ -112,11 +112,11 @@ class Control:
             self._receive(*received)
 
     def close(self) -> None:
-        """Close everything, and take the door away if it is still ours."""
-        self._drop()
+        """Take the door away if it is still ours, then hang up: who hears that finds nothing of us."""
         if self._listener is not None:
             self._loop.forget(self._listener.fileno())
             with contextlib.suppress(OSError):
                 if os.stat(self._path).st_ino == self._inode:
                     os.unlink(self._path)
             self._listener.close()
+        self._drop()

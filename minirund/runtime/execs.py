@@ -34,7 +34,7 @@ class Exec:
         self._code = -1
         attach = message.attach
         stdin = bool(attach and attach.stdin)
-        self.session = Session(execs.loop, None, stdin, True, self._session_ended)
+        self.session = Session(execs.loop, stdin, True, self._session_ended)
         if attach is not None:
             self.session.attach(client, attach)
         self.process = Process(execs.loop, self.session, self._started, self.failed, self._exited)

@@ -31,7 +31,7 @@ from minirund.bundle import Bundle
 from minirund.errors import StepFailed
 from minirund.runtime import init, syscalls
 from minirund.runtime.clients import Waiters
-from minirund.runtime.context import NAMESPACES, Context, Host, Joined, new_namespaces
+from minirund.runtime.context import Context, Host, Joined, kind_of, new_namespaces
 from minirund.runtime.control import Control
 from minirund.runtime.execs import Execs
 from minirund.runtime.log import LogWriter
@@ -59,9 +59,9 @@ class Shim:
         self.control = Control(self.loop, report, self._receive, self._state)
         self.waiters = Waiters(self.loop)
         extension = self.config.get("minirund") or {}
-        self.stdin = bool(extension.get("stdin"))
-        log = LogWriter(os.path.join(launch.bundle, extension["log"])) if extension.get("log") else None
-        self.session = Session(self.loop, log, self.stdin, bool(extension.get("stdin_once")), self._outputs_ended)
+        self.stdin, self.log = bool(extension.get("stdin")), extension.get("log")
+        once = bool(extension.get("stdin_once"))
+        self.session = Session(self.loop, self.stdin, once, self._outputs_ended)
         self.process = Process(self.loop, self.session, self._on_started, self._on_failed, self._on_exited)
         self.cgroup: Cgroup | None = None
         self.cgroup_fd = -1
@@ -75,9 +75,29 @@ class Shim:
 
     # --- the start
 
+    def open_session(self) -> None:
+        """The log, before anybody is attached who may want it replayed."""
+        if self.log:
+            self.session.log = LogWriter(os.path.join(self.bundle.directory, self.log))
+
+    def take_clients(self, clients: list[wire.Attach | wire.Wait], descriptors: list[int]) -> None:
+        """Those who are there from the start miss nothing."""
+        for client in clients:
+            if isinstance(client, wire.Wait):
+                self.waiters.add(descriptors.pop(0), client)
+            else:
+                self.session.attach(descriptors.pop(0), client)
+
     def launch(self) -> None:
-        """Everything up to init's clone. Raises StepFailed, CgroupError, OSError."""
+        """Everything up to init's clone, and, while that works, our own files. Raises StepFailed, CgroupError, OSError."""
+        self.bundle.clear_exit()
         self.make_cgroup()
+        self.start_init()
+        self.control.listen(self.bundle)
+        self.bundle.write_shim_pid(os.getpid())
+
+    def start_init(self) -> None:
+        """clone3, into the cgroup and the namespaces. Raises StepFailed, OSError."""
         process = self.config.get("process") or {}
         ctx = Context(self.prepared.host, self.bundle.directory, self.config, process)
         ctx.seccomp = self.prepared.seccomp
@@ -110,7 +130,7 @@ class Shim:
         """Open the namespaces that others made, while the host's /proc is in sight."""
         found = []
         for each in (self.config.get("linux") or {}).get("namespaces") or ():
-            kind, path = NAMESPACES[each["type"]], each.get("path")
+            kind, path = kind_of(each["type"]), each.get("path")
             if path:
                 found.append(Joined(os.open(path, os.O_RDONLY | os.O_CLOEXEC), kind, path))
             elif kind == syscalls.CLONE_NEWNET and self.netns >= 0:
@@ -211,7 +231,7 @@ class Shim:
 
     def config_has_pid_namespace(self) -> bool:
         """Whether init's end is the end of all."""
-        return any(each["type"] == "pid" and not each.get("path") for each in self.config["linux"]["namespaces"])
+        return bool(new_namespaces(self.config, 0) & syscalls.CLONE_NEWPID)
 
     def was_oom_killed(self) -> bool:
         """Whether the kernel killed somebody in it for want of memory."""
@@ -287,21 +307,14 @@ def serve(launch: wire.Launch, prepared: Prepared, descriptors: list[int]) -> No
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     syscalls.set_title(f"minirund-shim {launch.id}")
     report = socket.socket(fileno=descriptors.pop(0))
-    netns = descriptors.pop(0) if launch.has_netns else -1
-    shim = Shim(launch, prepared, report, netns)
-    for client in launch.clients:
-        if isinstance(client, wire.Wait):
-            shim.waiters.add(descriptors.pop(0), client)
-        else:
-            shim.session.attach(descriptors.pop(0), client)
-    wire.close_all(descriptors)
+    shim = Shim(launch, prepared, report, descriptors.pop(0) if launch.has_netns else -1)
     try:
-        shim.bundle.clear_exit()
+        shim.open_session()
+        shim.take_clients(launch.clients, descriptors)
         shim.launch()
-        shim.control.listen(shim.bundle)
-        shim.bundle.write_shim_pid(os.getpid())
-    except (StepFailed, CgroupError, OSError) as error:
-        shim.fail(init.failure(error, "make the cgroup"))
+    except Exception as error:  # whatever is wrong with a configuration: the daemon hears of it
+        shim.fail(init.failure(error, "prepare the container"))
+    wire.close_all(descriptors)
     gc.enable()
     shim.run()
 

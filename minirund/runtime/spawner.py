@@ -21,9 +21,8 @@ from typing import Any, NoReturn
 
 from cgroups import devices as device_programs
 from cgroups.cgroup import find_mount
-from cgroups.errors import CgroupError, NoCgroup2
+from cgroups.errors import NoCgroup2
 from minirund import wire
-from minirund.errors import MinirundError
 from minirund.runtime import init, seccomp, shim, syscalls
 from minirund.runtime.context import Host
 
@@ -79,7 +78,7 @@ class Spawner:
         try:
             prepared = self._prepare(launch)
             pid = os.fork()
-        except (OSError, ValueError, KeyError, MinirundError, CgroupError) as error:
+        except Exception as error:  # whatever is wrong with a bundle must not end the spawner
             self._refuse(descriptors[0], error)
             return
         if pid == 0:

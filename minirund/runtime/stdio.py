@@ -84,12 +84,11 @@ class Sink:
 class Session:
     """The outputs, the stdin and the clients of one process. Owns them all."""
 
-    def __init__(
-        self, loop: Loop, log: LogWriter | None, stdin: bool, end_stdin: bool, on_end: Callable[[], None]
-    ) -> None:
+    def __init__(self, loop: Loop, stdin: bool, end_stdin: bool, on_end: Callable[[], None]) -> None:
         """``stdin``: the process has one that clients may write to. ``end_stdin``: it is closed when the first client
         that had it has gone or has nothing more to send."""
-        self._loop, self._log, self._stdin, self._end_stdin, self._on_end = loop, log, stdin, end_stdin, on_end
+        self._loop, self._stdin, self._end_stdin, self._on_end = loop, stdin, end_stdin, on_end
+        self.log: LogWriter | None = None
         self._outputs: dict[int, int] = {}
         self._clients: list[Client] = []
         self._sink: Sink | None = None
@@ -147,8 +146,8 @@ class Session:
         return True
 
     def _give_out(self, stream: int, data: bytes) -> None:
-        if self._log is not None:
-            self._log.write(stream, data)
+        if self.log is not None:
+            self.log.write(stream, data)
         for client in list(self._clients):
             client.send(stream, data)
         self._check_pressure()
@@ -169,8 +168,8 @@ class Session:
         self._loop.cancel(self.give_up)
         if self._sink is not None:
             self._sink.close()
-        if self._log is not None:
-            self._log.close()
+        if self.log is not None:
+            self.log.close()
         for client in list(self._clients):
             client.finish()
         self._on_end()
@@ -210,7 +209,7 @@ class Session:
         self._check_pressure()
 
     def _replay(self) -> LogReader | None:
-        return LogReader(self._log.path) if self._log is not None else None
+        return LogReader(self.log.path) if self.log is not None else None
 
     def say(self, text: str) -> None:
         """A word of our own to the clients, as output; not for the log."""
@@ -252,7 +251,7 @@ class Session:
 
     def unrecorded(self) -> Iterable[tuple[int, bytes]]:
         """See ``clients.Stdio``."""
-        return list(self._log.waiting()) if self._log is not None else ()
+        return list(self.log.waiting()) if self.log is not None else ()
 
     def client_gone(self, client: Client) -> None:
         """See ``clients.Stdio``."""
