@@ -55,7 +55,7 @@ class Progress:
         identity = message.get("id") or ""
         if self._live and identity:
             self._in_place(identity, text)
-        elif self._live or not detail.get("current"):
+        elif self._live or not (detail.get("current") or detail.get("total")):
             self._lines.clear()
             self._out.write(text + "\n")
         self._out.flush()

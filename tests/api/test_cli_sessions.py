@@ -213,3 +213,43 @@ def test_following_a_log_through_the_daemon_s_death_ends_with_a_word(own_host: D
     assert code == 1
     assert words.startswith("minirun: the log broke off")
     assert len(words.splitlines()) == 1
+
+
+def test_exit_codes_outlive_the_daemon(own_host: DaemonHost) -> None:
+    """Two runs and a wait, begun before a kill -9; one container ends while no daemon is there, the others later."""
+    host = own_host
+    host.start()
+    host.load_busybox()
+
+    def begin(*words: str) -> subprocess.Popen[str]:
+        command = [str(BIN / "minirun"), *words]
+        return subprocess.Popen(
+            command,
+            env=host.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    with (
+        begin("run", "--rm", "busybox", "sh", "-c", "echo begun; sleep 0.5; echo on; exit 4") as soon,
+        begin(
+            "run", "--name", "late", "busybox", "sh", "-c", "echo begun; while [ ! -e /go ]; do sleep 0.1; done; exit 5"
+        ) as late,
+    ):
+        for run in (soon, late):
+            assert run.stdout is not None
+            assert run.stdout.readline() == "begun\n"
+        with begin("wait", "late") as waiting:
+            host.kill9()
+            assert soon.stdout is not None
+            assert soon.stdout.readline() == "on\n"
+            host.start()
+            host.cli("exec", "late", "touch", "/go")
+            assert [run.communicate(timeout=PATIENCE) for run in (soon, late, waiting)] == [
+                ("", ""),
+                ("", ""),
+                ("5\n", ""),
+            ]
+            assert [run.returncode for run in (soon, late, waiting)] == [4, 5, 0]

@@ -273,6 +273,7 @@ MESSAGES = (
     {"status": "Pulling from library/x", "id": "latest"},
     {"status": "Pulling fs layer", "progressDetail": {}, "id": "aaa"},
     {"status": "Pulling fs layer", "progressDetail": {}, "id": "bbb"},
+    {"status": "Downloading", "progressDetail": {"current": 0, "total": 2000}, "id": "aaa"},
     {"status": "Downloading", "progressDetail": {"current": 1000, "total": 2000}, "id": "aaa"},
     {"status": "Pull complete", "progressDetail": {}, "id": "aaa"},
     {"status": "Digest: sha256:x"},
