@@ -67,9 +67,8 @@ def process(container: Container, rules: security.Policy) -> oci.Process:
         capabilities=capability_sets(rules.capabilities),
         rlimits=resources.rlimits(host),
         noNewPrivileges=rules.no_new_privileges,
+        oomScoreAdj=int(host.get("OomScoreAdj") or 0),  # always: the unit gives the daemon -500
     )
-    if host.get("OomScoreAdj"):
-        found["oomScoreAdj"] = int(host["OomScoreAdj"])
     height, width = (host.get("ConsoleSize") or (0, 0))[:2]
     if container.tty and height and width:
         found["consoleSize"] = oci.ConsoleSize(height=height, width=width)

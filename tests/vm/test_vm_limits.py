@@ -104,6 +104,10 @@ def test_a_fork_bomb_stops_at_the_pids_limit(name: str) -> None:
     assert "can't fork" in shown
 
 
+def test_the_services_protection_from_the_oom_killer_is_not_its_containers(name: str) -> None:
+    assert minirun("run", "--name", name, IMAGE, "cat", "/proc/self/oom_score_adj") == "0\n"
+
+
 def test_a_container_outlives_the_service_and_its_limits_too(name: str) -> None:
     minirun("run", "-d", "--name", name, "--memory", "64m", IMAGE, "sleep", "600")
     pid = json.loads(minirun("inspect", name))[0]["State"]["Pid"]
