@@ -266,9 +266,14 @@ class Runtime:
             os.rmdir(f"{find_mount()}/{cgroup_parent()}")
 
     def launch(
-        self, bundle: TestBundle, *args: str, clients: tuple[wire.Attach | wire.Wait, ...] = (), netns: int = -1
+        self,
+        bundle: TestBundle,
+        *args: str,
+        clients: tuple[wire.Attach | wire.Wait, ...] = (),
+        netns: int = -1,
+        reading: bool = True,
     ) -> Container:
-        """Start it; ``clients`` are attached from the start, and become ``streams``."""
+        """Start it; ``clients`` are attached from the start, and become ``streams``, which read at once if asked to."""
         if args:
             bundle.config["process"]["args"] = list(args)
         bundle.bundle.write_config(bundle.config)
@@ -279,7 +284,8 @@ class Runtime:
         for client in clients:
             here, there = socket.socketpair()
             theirs.append(there)
-            container.streams.append(Stream(here, getattr(client, "framed", False)).start())
+            stream = Stream(here, getattr(client, "framed", False))
+            container.streams.append(stream.start() if reading else stream)
         descriptors += [each.fileno() for each in theirs]
         launch = wire.Launch(bundle.id, bundle.bundle.directory, bundle.bundle.run, netns >= 0, list(clients))
         self.channel.send(launch, descriptors)

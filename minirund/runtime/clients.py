@@ -143,7 +143,6 @@ class Client:
 
     def _flush(self) -> None:
         """Send as much as the socket takes."""
-        was_full = self.full
         try:
             self._send_all()
         except BlockingIOError:
@@ -155,7 +154,7 @@ class Client:
             self.close()
             return
         self.update()
-        if was_full and len(self._out) < ROOM:
+        if len(self._out) < ROOM:
             self._stdio.drained()
 
     def _send_all(self) -> None:

@@ -62,7 +62,7 @@ class Exec:
         self.session.process_ended()
 
     def _session_ended(self) -> None:
-        """Its output has been delivered: only now its end is told."""
+        """Its output is on its way to the clients: now its end is told, before their streams end."""
         self._execs.ended(self, self._code)
         self._execs.control.send(self._end)
 

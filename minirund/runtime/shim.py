@@ -68,6 +68,8 @@ class Shim:
         self.execs: Execs | None = None
         self.started = 0
         self.code: int | None = None
+        self.token = -1
+        """Held while the start is under way (see ``wire.Launch``)."""
         self.oom = False
         self.exited: wire.Exited | None = None
         self.done = False
@@ -141,6 +143,7 @@ class Shim:
         self.started = time.time_ns()
         self.execs = Execs(self.loop, self.control, self.prepared, self.bundle, self.process, self.cgroup_fd)
         self.control.send(wire.Started(self.process.pid, self.started))
+        self.close_token()
 
     def _on_failed(self, failed: wire.Failed) -> None:
         self.fail(failed)
@@ -153,7 +156,14 @@ class Shim:
         self.waiters.answer(failed.exit_code, removed=True)
         self.control.send(failed)
         self.control.close()
+        self.close_token()
         self.done = True
+
+    def close_token(self) -> None:
+        """The start is over: a new daemon may look what has become of it."""
+        if self.token >= 0:
+            os.close(self.token)
+            self.token = -1
 
     # --- while it runs
 
@@ -308,6 +318,7 @@ def serve(launch: wire.Launch, prepared: Prepared, descriptors: list[int]) -> No
     syscalls.set_title(f"minirund-shim {launch.id}")
     report = socket.socket(fileno=descriptors.pop(0))
     shim = Shim(launch, prepared, report, descriptors.pop(0) if launch.has_netns else -1)
+    shim.token = descriptors.pop() if launch.has_token else -1
     try:
         shim.open_session()
         shim.take_clients(launch.clients, descriptors)

@@ -170,9 +170,9 @@ class Session:
             self._sink.close()
         if self.log is not None:
             self.log.close()
+        self._on_end()  # the daemon is told before any client: who sees its stream end may ask for the exit code
         for client in list(self._clients):
             client.finish()
-        self._on_end()
 
     def process_ended(self) -> None:
         """Take what the process left, whether or not clients keep up. An output that somebody else holds open gets a
@@ -247,7 +247,8 @@ class Session:
 
     def drained(self) -> None:
         """See ``clients.Stdio``."""
-        self._check_pressure()
+        if self._paused:
+            self._check_pressure()
 
     def unrecorded(self) -> Iterable[tuple[int, bytes]]:
         """See ``clients.Stdio``."""
