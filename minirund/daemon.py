@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 from minirund import __version__
 from minirund.errors import MinirundError
 from minirund.host import check_host, listening, pidfile
+from minirund.libc import few_arenas
 from minirund.options import LEVELS, merged, parser, settings_from
 
 if TYPE_CHECKING:
@@ -93,6 +94,7 @@ def _run(options: argparse.Namespace) -> None:
         level=LEVELS[settings.log_level], stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
     check_host(settings)
+    few_arenas()
     with pidfile(found.get("pidfile")), listening(settings.hosts, found.get("group")) as sockets:
         asyncio.run(serve(settings, sockets))
 

@@ -42,7 +42,7 @@ class Containers:
 
     def get(self, ref: str) -> Container:
         """By ID, name, or the beginning of an ID. Raises NotFound, InvalidArgument."""
-        return self._catalog.find(ref)
+        return self._runner.catch_up(self._catalog.find(ref))
 
     async def sizes(self, ref: str) -> tuple[int, int]:
         """Bytes of the read-write layer, and of the whole root file system."""
@@ -331,7 +331,8 @@ class Containers:
         """Those that run, or all, the newest first."""
         passes = container_filter(filters, self.get, lambda name: self._images.get(name).id)
         everything = all or bool(limit) or any(key in filters for key in ("status", "exited", "before", "since"))
-        found = [one for one in self._catalog.containers() if (everything or one.alive) and passes(one)]
+        current = map(self._runner.catch_up, self._catalog.containers())
+        found = [one for one in current if (everything or one.alive) and passes(one)]
         return found[:limit] if limit else found
 
 

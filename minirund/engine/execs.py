@@ -42,7 +42,10 @@ class Execs:
 
     def get(self, exec_id: str) -> Exec:
         """By ID. Raises NotFound."""
-        return self._catalog.exec(exec_id)
+        record = self._catalog.exec(exec_id)
+        if record.running and record.container_id in self._catalog:
+            self._runner.catch_up(self._catalog.get(record.container_id))
+        return self._catalog.exec(record.id)
 
     def check(self, exec_id: str) -> Exec:
         """Whether it may be started. Raises NotFound, Conflict."""

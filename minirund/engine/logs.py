@@ -7,16 +7,15 @@ read.
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime
 from typing import NamedTuple
 
+from minirund.libc import watch_file
 from minirund.wire import STDERR, STDOUT
 
 CHUNK = 64 * 1024
-IN_MODIFY = 0x2
 _STREAMS = {b"stdout": STDOUT, b"stderr": STDERR}
 
 
@@ -165,19 +164,13 @@ class Watch:
     """inotify(7) on one file, on the event loop."""
 
     def __init__(self, path: str) -> None:
-        libc = ctypes.CDLL(None, use_errno=True)
-        self._descriptor = libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK)
-        if self._descriptor < 0 or libc.inotify_add_watch(self._descriptor, os.fsencode(path), IN_MODIFY) < 0:
-            number = ctypes.get_errno()
-            self.__exit__()
-            raise OSError(number, os.strerror(number), "inotify")
+        self._descriptor = watch_file(path)
 
     def __enter__(self) -> Watch:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
+        os.close(self._descriptor)
 
     async def changed(self, ended: Callable[[], bool]) -> bool:
         """Wait until the file has grown, or the container has ended (looked for twice a second)."""

@@ -19,11 +19,12 @@ from cgroups.cgroup import Cgroup
 from cgroups.errors import CgroupError
 from minirund import wire
 from minirund.bundle import Bundle
-from minirund.engine import lifecycle, spec
+from minirund.engine import lifecycle
 from minirund.engine.catalog import Catalog
 from minirund.engine.events import Events
 from minirund.engine.lifecycle import Event, Status
 from minirund.engine.network import Network, Place
+from minirund.engine.preparation import Preparation
 from minirund.engine.records import Container, Endpoint, Exec, Json
 from minirund.engine.settings import Settings
 from minirund.engine.shims import Shim, Spawner
@@ -49,8 +50,9 @@ class Runner:
         cgroup_root: Cgroup,
     ) -> None:
         """``rootfs`` says how a container's root file system is put together: an OverlayMount as JSON."""
-        self._settings, self._catalog, self._network = settings, catalog, network
-        self._spawner, self._events, self._rootfs, self._cgroup_root = spawner, events, rootfs, cgroup_root
+        self._catalog, self._network = catalog, network
+        self._preparation = Preparation(settings, network, rootfs)
+        self._spawner, self._events, self._cgroup_root = spawner, events, cgroup_root
         self._live: dict[str, Live] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self.on_end: Callable[[Container], None] = lambda _: None
@@ -64,24 +66,27 @@ class Runner:
             found.ended.set()
         return found
 
+    def catch_up(self, container: Container) -> Container:
+        """The container as its shim last described it."""
+        live = self._live.get(container.id)
+        if container.alive and live is not None and live.shim is not None:
+            live.shim.catch_up()
+            return self._catalog.get(container.id)
+        return container
+
     def forget(self, container_id: str) -> None:
         """The container has been removed: answer who waits for that."""
         live = self._live.pop(container_id, None)
-        if live is not None and live.shim is not None:
-            live.shim.send(wire.Release())
-            live.shim.close()
+        if live is not None:
+            self._dismiss(live)
 
     def bundle(self, container: Container) -> Bundle:
         """The container's directories."""
-        return Bundle(f"{self._settings.containers_dir}/{container.id}", f"{self._settings.run_dir}/{container.id}")
+        return self._preparation.bundle(container)
 
     def cgroup(self, container: Container) -> Cgroup:
         """The container's cgroup."""
-        return Cgroup(self._cgroup_root.path.rstrip("/") + self.cgroup_name(container))
-
-    def cgroup_name(self, container: Container) -> str:
-        """Its path below the cgroup v2 mount."""
-        return f"{self._settings.cgroup_parent}/{container.id}"
+        return Cgroup(self._cgroup_root.path.rstrip("/") + self._preparation.cgroup_name(container))
 
     def spawn(self, work: Any) -> None:
         """Run a coroutine in the background, and see to it that it is not forgotten."""
@@ -112,8 +117,10 @@ class Runner:
         clients: list[tuple[wire.Attach | wire.Wait, int]] = []
         try:
             container = self._catalog.change(container.id, endpoint=place.endpoint, error="", oom_killed=False)
-            await asyncio.to_thread(self._write_bundle, container, place, others)
+            await asyncio.to_thread(self._preparation.write, container, place, others)
             clients = live.take_held()
+            self._dismiss(live)
+            live.awaited_removal = any(isinstance(client, wire.Wait) and client.removed for client, _ in clients)
             await self._launch(container, place, clients)
         except BaseException as error:
             self._not_started(container, place.endpoint, error)
@@ -129,38 +136,6 @@ class Runner:
                     raise Conflict(f"cannot join the {kind} namespace of container {other.name}: it is not running")
                 found[kind] = other
         return found
-
-    def _write_bundle(self, container: Container, place: Place, others: dict[str, Container]) -> None:
-        bundle = self.bundle(container)
-        os.makedirs(bundle.run, mode=0o700, exist_ok=True)
-        hostname = spec.hostname(container)
-        texts = {
-            "hostname": f"{hostname}\n",
-            "hosts": self._network.hosts(container, hostname, place.endpoint),
-            "resolv.conf": self._network.resolv(container),
-        }
-        for name, text in texts.items():
-            with open(f"{bundle.run}/{name}", "w", encoding="utf-8") as file:
-                file.write(text)
-        bundle.clear_exit()
-        bundle.write_config(spec.config(container, self._surroundings(container, place, others)))  # type: ignore[arg-type]
-
-    def _surroundings(self, container: Container, place: Place, others: dict[str, Container]) -> spec.Surroundings:
-        host, run = container.host_config, self.bundle(container).run
-        joins = {kind: f"/proc/{other.pid}/ns/{kind}" for kind, other in others.items() if kind != "network"}
-        if place.join is not None:
-            joins["network"] = place.join
-        for kind, key in (("pid", "PidMode"), ("ipc", "IpcMode"), ("uts", "UTSMode"), ("cgroup", "CgroupnsMode")):
-            if host.get(key) == "host":
-                joins[kind] = ""
-        return spec.Surroundings(
-            rootfs_path=self._settings.rootfs_dir,
-            rootfs=self._rootfs(container),
-            etc={f"/etc/{name}": f"{run}/{name}" for name in ("hostname", "hosts", "resolv.conf")},
-            cgroups_path=self.cgroup_name(container),
-            joins=joins,
-            init_binary=find_init() if host.get("Init") else "",
-        )
 
     async def _launch(
         self, container: Container, place: Place, clients: list[tuple[wire.Attach | wire.Wait, int]]
@@ -264,8 +239,18 @@ class Runner:
         if exited.oom:
             self._events.container("oom", container)
         self._events.container("die", container, exitCode=str(exited.code))
-        self.live(container.id).ended.set()
+        live = self.live(container.id)
+        live.ended.set()
+        if not (container.auto_remove or live.awaited_removal):
+            self._dismiss(live)
         self.on_end(container)
+
+    def _dismiss(self, live: Live) -> None:
+        """Let the shim go: its container's end is on record, and nobody waits for more."""
+        if live.shim is not None:
+            live.shim.send(wire.Release())
+            live.shim.close()
+            live.shim = None
 
     # ---- while it runs ----
 
@@ -322,6 +307,7 @@ class Runner:
     def _give(self, container: Container, client: wire.Attach | wire.Wait, descriptor: int) -> None:
         live = self.live(container.id)
         if container.alive and live.shim is not None:
+            live.awaited_removal |= isinstance(client, wire.Wait) and client.removed
             live.shim.send(client, [descriptor])
         else:
             live.hold(client, descriptor)
@@ -371,16 +357,3 @@ def clear_cgroup(cgroup: Cgroup) -> None:
         cgroup.remove()
     except (CgroupError, OSError) as error:
         log.warning("a cgroup stays behind: %s", error)
-
-
-def find_init() -> str:
-    """The little init of ``--init``. Raises InvalidArgument if none is installed."""
-    for path in (
-        "/usr/bin/tini-static",
-        "/usr/bin/catatonit",
-        "/usr/libexec/docker/docker-init",
-        "/usr/bin/docker-init",
-    ):
-        if os.path.exists(path):
-            return path
-    raise InvalidArgument("--init needs an init: install the package tini")

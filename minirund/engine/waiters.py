@@ -26,6 +26,8 @@ class Live:
     shim: Shim | None = None
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     """Set while no init runs."""
+    awaited_removal: bool = False
+    """Whether a client of the shim waits until the container has been removed."""
     held: list[tuple[wire.Attach | wire.Wait, int]] = field(default_factory=list)
 
     def hold(self, client: wire.Attach | wire.Wait, descriptor: int) -> None:

@@ -39,7 +39,7 @@ PARTS: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
     "runtime": (("minirund.runtime",), (*CONTRACT, "cgroups", "overlayfs.mount"), ("prctl", "pyseccomp")),
     "engine": (
         ("minirund.engine",),
-        (*CONTRACT, "minirund.registry", "cgroups", "netns", "overlayfs"),
+        (*CONTRACT, "minirund.libc", "minirund.registry", "cgroups", "netns", "overlayfs"),
         (),
     ),
     "api": (
@@ -47,7 +47,12 @@ PARTS: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
         (*CONTRACT, "minirund.engine"),
         ("fastapi", "starlette", "pydantic", "annotated_types", "uvicorn", "httptools"),
     ),
-    "daemon": (("minirund.daemon",), ("minirund", "cgroups", "netns", "overlayfs"), ("uvicorn",)),
+    "libc": (("minirund.libc",), (), ()),
+    "daemon": (
+        ("minirund.daemon", "minirund.options", "minirund.host"),
+        ("minirund", "cgroups", "netns", "overlayfs"),
+        ("uvicorn",),
+    ),
     "root": (("minirund",), (), ()),
 }
 
@@ -56,7 +61,7 @@ CTYPES = {  # who calls the kernel, or a C library, past Python
     "netns.syscalls",  # setns(2) and unshare(2), which Python has from 3.12 on
     "netns.nft",  # libnftables
     "overlayfs.flush",  # syncfs(2)
-    "minirund.engine.logs",  # inotify(7)
+    "minirund.libc",  # mallopt(3), inotify(7)
     "minirund.runtime.syscalls",
 }
 PYSECCOMP = {"minirund.runtime.seccomp"}

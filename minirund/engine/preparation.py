@@ -1,0 +1,82 @@
+"""Before a container can start: its directory below the exec root with the files that go over its /etc, and config.json.
+
+Nothing here is the kernel's yet. What the files say is decided by network.py (names, addresses) and spec.py (the rest).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+from minirund.bundle import Bundle
+from minirund.engine import spec
+from minirund.engine.network import Network, Place
+from minirund.engine.records import Container, Json
+from minirund.engine.settings import Settings
+from minirund.errors import InvalidArgument
+
+ETC = ("hostname", "hosts", "resolv.conf")
+INITS = ("/usr/bin/tini-static", "/usr/bin/catatonit", "/usr/libexec/docker/docker-init", "/usr/bin/docker-init")
+HOSTS_OWN = (("pid", "PidMode"), ("ipc", "IpcMode"), ("uts", "UTSMode"), ("cgroup", "CgroupnsMode"))
+
+
+class Preparation:
+    """Writes bundles."""
+
+    def __init__(self, settings: Settings, network: Network, rootfs: Callable[[Container], Json]) -> None:
+        self._settings, self._network, self._rootfs = settings, network, rootfs
+
+    def bundle(self, container: Container) -> Bundle:
+        """The container's directories."""
+        return Bundle(f"{self._settings.containers_dir}/{container.id}", f"{self._settings.run_dir}/{container.id}")
+
+    def cgroup_name(self, container: Container) -> str:
+        """Its cgroup's path below the cgroup v2 mount."""
+        return f"{self._settings.cgroup_parent}/{container.id}"
+
+    def write(self, container: Container, place: Place, others: dict[str, Container]) -> None:
+        """Write what the runtime will read. ``others``: containers whose namespaces are joined, by type.
+
+        Raises OSError, InvalidArgument, NotSupported.
+        """
+        bundle = self.bundle(container)
+        os.makedirs(bundle.run, mode=0o700, exist_ok=True)
+        hostname = spec.hostname(container)
+        texts = (
+            f"{hostname}\n",
+            self._network.hosts(container, hostname, place.endpoint),
+            self._network.resolv(container),
+        )
+        for name, text in zip(ETC, texts, strict=True):
+            with open(f"{bundle.run}/{name}", "w", encoding="utf-8") as file:
+                file.write(text)
+        bundle.clear_exit()
+        around = self._surroundings(container, place, others)
+        bundle.write_config(spec.config(container, around))  # type: ignore[arg-type]
+
+    def _surroundings(self, container: Container, place: Place, others: dict[str, Container]) -> spec.Surroundings:
+        run = self.bundle(container).run
+        return spec.Surroundings(
+            rootfs_path=self._settings.rootfs_dir,
+            rootfs=self._rootfs(container),
+            etc={f"/etc/{name}": f"{run}/{name}" for name in ETC},
+            cgroups_path=self.cgroup_name(container),
+            joins=_joins(container.host_config, place, others),
+            init_binary=find_init() if container.host_config.get("Init") else "",
+        )
+
+
+def _joins(host: Json, place: Place, others: dict[str, Container]) -> dict[str, str]:
+    """Namespaces that are not the container's own: type to path, "" for the host's."""
+    joins = {kind: f"/proc/{other.pid}/ns/{kind}" for kind, other in others.items() if kind != "network"}
+    if place.join is not None:
+        joins["network"] = place.join
+    return joins | {kind: "" for kind, key in HOSTS_OWN if host.get(key) == "host"}
+
+
+def find_init() -> str:
+    """The little init of ``--init``. Raises InvalidArgument if none is installed."""
+    for path in INITS:
+        if os.path.exists(path):
+            return path
+    raise InvalidArgument("--init needs an init: install the package tini")
