@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -327,7 +327,17 @@ class Images:
     def list(self, all: bool, filters: Filters) -> list[Image]:
         """The images that pass: reference, dangling, label, before, since. Raises InvalidArgument."""
         check_keys(filters, {"reference", "dangling", "label", "before", "since", "until"})
-        return [image for image in self.all() if self._passes(image, filters)]
+        found = [image for image in self.all() if self._passes(image, filters)]
+        return [_only_names(image, filters["reference"]) for image in found] if filters.get("reference") else found
+
+
+def _only_names(image: Image, patterns: Sequence[str]) -> Image:
+    """The image with those of its names that were asked for, as `docker images NAME` lists them."""
+    tags, digests = (
+        tuple(name for name in names if any(_name_matches(name, pattern) for pattern in patterns))
+        for names in (image.tags, image.digests)
+    )
+    return image.but(tags=tags, digests=digests)
 
 
 def _with(image: Image, name: str) -> Image:
