@@ -78,13 +78,16 @@ class Wait:
 @dataclass(slots=True)
 class Launch:
     """Start the container whose bundle is in ``bundle``. Descriptors: report, then the network namespace if
-    ``has_netns`` (for the config's network namespace without a path), then one for each of ``clients``."""
+    ``has_netns`` (for the config's network namespace without a path), then one for each of ``clients``, then, if
+    ``has_token``, a token: who holds a copy is busy with this start. The shim closes it as soon as the container runs,
+    and can be found through shim.sock by then, or has failed. See engine/locks.py."""
 
     id: str
     bundle: str
     run: str
     has_netns: bool = False
     clients: list[Attach | Wait] = field(default_factory=list)
+    has_token: bool = False
 
 
 @dataclass(slots=True)
@@ -137,7 +140,7 @@ class ExecFailed:
 
 @dataclass(slots=True)
 class ExecExited:
-    """An exec ended; its output has been delivered."""
+    """An exec ended. Told before its clients' streams end: who sees that may ask for the code."""
 
     id: str
     code: int
@@ -279,8 +282,8 @@ class Channel:
         room = socket.CMSG_SPACE(MAX_DESCRIPTORS * 4)
         try:
             data, ancillary, _flags, _address = self._socket.recvmsg(2 * INLINE_BYTES, room, socket.MSG_CMSG_CLOEXEC)
-        except ConnectionResetError:
-            return b"", []
+        except ConnectionResetError:  # it closed without reading all of ours; told once, and before its last words
+            return self._receive_datagram()
         descriptors = array.array("i")
         for level, kind, payload in ancillary:
             if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
@@ -300,7 +303,7 @@ class Channel:
 
 @contextlib.contextmanager
 def short_path(path: str) -> Iterator[str]:
-    """The same socket under a name that fits: sockaddr_un holds 108 bytes, a path may hold 4,096. Use it in a ``with``."""
+    """A socket's path under a name that fits: sockaddr_un holds 108 bytes, a path may hold 4,096. For a ``with``."""
     directory = os.open(os.path.dirname(path) or ".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         yield f"/proc/self/fd/{directory}/{os.path.basename(path)}"

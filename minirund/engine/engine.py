@@ -19,6 +19,7 @@ from minirund.engine.containers import Containers
 from minirund.engine.events import Events
 from minirund.engine.execs import Execs
 from minirund.engine.images import Images
+from minirund.engine.locks import lock_or_refuse, wait_for_starts
 from minirund.engine.network import Network
 from minirund.engine.networks import Networks
 from minirund.engine.records import Container, Json
@@ -41,9 +42,9 @@ log = logging.getLogger(__name__)
 class Engine:
     """One daemon's engine. ``await Engine.open(...)`` makes it, ``close`` lets go; the containers go on."""
 
-    def __init__(self, settings: Settings, spawner: Spawner) -> None:
-        """Opens the stores and the network. Raises EngineError."""
-        self.settings, self._spawner = settings, spawner
+    def __init__(self, settings: Settings, spawner: Spawner, locks: tuple[int, ...]) -> None:
+        """Opens the stores and the network. ``locks``: descriptors to be held until ``close``. Raises EngineError."""
+        self.settings, self._spawner, self._locks = settings, spawner, locks
         root = Path(settings.data_root)
         for directory in (settings.containers_dir, settings.run_dir, settings.rootfs_dir):
             os.makedirs(directory, mode=0o700, exist_ok=True)
@@ -68,8 +69,11 @@ class Engine:
     @classmethod
     async def open(cls, settings: Settings, command: Callable[[int], list[str]]) -> Engine:
         """Start the spawner, take up what runs, clear up what is left over. ``command``: see shims.Spawner."""
-        spawner = Spawner(command)
-        engine = cls(settings, spawner)
+        os.makedirs(settings.exec_root, mode=0o711, exist_ok=True)
+        lock = lock_or_refuse(f"{settings.exec_root}/minirund.lock", "exec root", "--exec-root")
+        token = await asyncio.to_thread(wait_for_starts, settings.exec_root)
+        spawner = Spawner(command, token)
+        engine = cls(settings, spawner, (token, lock))
         spawner.start()
         await recover(engine._catalog, engine._runner, settings, engine._trash)
         await engine.containers.finish_removals()
@@ -90,6 +94,8 @@ class Engine:
         self._store.close()
         if not any(container.alive for container in self._catalog.containers()):
             self._leave_nothing()
+        for descriptor in self._locks:
+            os.close(descriptor)
 
     def _leave_nothing(self) -> None:
         """No container runs: the bridge, the rules and the parent cgroup are of use to nobody."""

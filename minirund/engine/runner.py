@@ -109,8 +109,15 @@ class Runner:
     async def start(self, container: Container) -> None:
         """Start a container that is not running. Raises StartFailed, EngineError, InvalidArgument.
 
-        The caller holds the lock and has checked the state.
+        The caller holds the lock and has checked the state. A start goes on to its end even if the caller is
+        cancelled, as when the daemon stops: a shim that was asked for can't be called back.
         """
+        task = asyncio.get_running_loop().create_task(self._start(container))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        await asyncio.shield(task)
+
+    async def _start(self, container: Container) -> None:
         others = self._joined(container)
         place = await self._network.place(container, others.get("network"))
         live = self.live(container.id)
@@ -140,19 +147,20 @@ class Runner:
     async def _launch(
         self, container: Container, place: Place, clients: list[tuple[wire.Attach | wire.Wait, int]]
     ) -> None:
-        """Launch, and try once more if the spawner died before the shim could say a word."""
+        """Launch, and once more if nobody says a word: the spawner, or the shim, was killed at that moment."""
         bundle = self.bundle(container)
         has_netns = place.descriptor >= 0
         message = wire.Launch(container.id, bundle.directory, bundle.run, has_netns, [client for client, _ in clients])
         spare = [place.descriptor] * has_netns + [descriptor for _, descriptor in clients]
         try:
-            for last_try in (False, True):
-                generation = self._spawner.generation
+            for pause in (0.0, 0.02, 0.2):
+                await asyncio.sleep(pause)  # time to notice that the spawner has gone
                 shim, word = await self._ask(container, message, [os.dup(descriptor) for descriptor in spare])
-                if word is None and generation != self._spawner.generation and not last_try:
-                    continue
-                self._judge(container, shim, word)
-                return
+                if word is not None:
+                    break
+                shim.close()
+                await asyncio.to_thread(clear_cgroup, self.cgroup(container))
+            self._judge(container, shim, word)
         finally:
             wire.close_all(spare)
 
@@ -171,6 +179,8 @@ class Runner:
         if isinstance(word, wire.Started):
             if self._catalog.get(container.id).started < word.time:
                 self._started(container, word)
+            if not shim.open and self._catalog.get(container.id).alive:  # killed right after its first word
+                self.spawn(self.end_orphan(container))
             return
         shim.close()
         if isinstance(word, wire.Failed):

@@ -12,6 +12,7 @@ import logging
 import os
 import socket
 import subprocess
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -22,6 +23,7 @@ from minirund.errors import EngineError, Unavailable
 log = logging.getLogger(__name__)
 
 Descriptors = tuple[int, ...] | list[int]
+SHORT_LIFE = 1.0  # seconds
 
 
 class Link:
@@ -65,6 +67,11 @@ class Link:
             self._outbox.popleft()
         self._loop.remove_writer(self._channel.fileno())
 
+    def catch_up(self) -> None:
+        """Read what is there now."""
+        if self.open:
+            self._readable()
+
     def _readable(self) -> None:
         while self.open:
             try:
@@ -95,13 +102,16 @@ class Link:
 class Spawner:
     """The zygote process that forks shims. It is started again whenever it has gone."""
 
-    def __init__(self, command: Callable[[int], list[str]]) -> None:
-        """``command(descriptor)`` is the argument vector of a spawner whose control socket is ``descriptor``."""
-        self._command = command
+    def __init__(self, command: Callable[[int], list[str]], token: int) -> None:
+        """``command(descriptor)`` is the argument vector of a spawner whose control socket is ``descriptor``.
+
+        A copy of ``token`` goes with every Launch; it stays the caller's. See locks.py.
+        """
+        self._command, self._token = command, token
+        self._started = 0.0
         self._process: subprocess.Popen[bytes] | None = None
         self._link: Link | None = None
         self._stopping = False
-        self.generation = 0
 
     @property
     def pid(self) -> int:
@@ -119,7 +129,7 @@ class Spawner:
                 start_new_session=True,
             )
         self._link = Link(channel, self._on_message, self._on_end)
-        self.generation += 1
+        self._started = time.monotonic()
 
     def launch(self, message: wire.Launch, descriptors: Descriptors) -> None:
         """Ask for a shim. The descriptors are taken over."""
@@ -129,7 +139,8 @@ class Spawner:
         if self._link is None or not self._link.open:
             self.start()
         assert self._link is not None  # noqa: S101
-        self._link.send(message, descriptors)
+        message.has_token = True
+        self._link.send(message, [*descriptors, os.dup(self._token)])
 
     def _on_message(self, message: wire.Message, descriptors: list[int]) -> None:
         wire.close_all(descriptors)
@@ -137,9 +148,11 @@ class Spawner:
 
     def _on_end(self) -> None:
         code = self._process.wait() if self._process else None
-        if not self._stopping:
-            log.warning("the spawner has gone (exit status %s): starting another", code)
-            self.start()
+        if self._stopping:
+            return
+        log.warning("the spawner has gone (exit status %s): starting another", code)
+        if time.monotonic() - self._started > SHORT_LIFE:
+            self.start()  # else at the next Launch: one that can't live is not started over and over
 
     def stop(self) -> None:
         """Let it end; the shims go on."""
@@ -197,6 +210,14 @@ class Shim:
             return await answer  # type: ignore[no-any-return]
         finally:
             self._answers.pop(message.id, None)
+
+    def catch_up(self) -> None:
+        """Take in what the shim has said already.
+
+        A shim tells the daemon first and its clients next; a client may ask the daemon before the event loop has come
+        to that. So who answers a question about a container catches up first.
+        """
+        self._link.catch_up()
 
     def close(self) -> None:
         """Hang up; the shim goes on."""

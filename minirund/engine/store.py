@@ -6,7 +6,6 @@ A kill -9 of the daemon loses nothing: the pages are the kernel's by then.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import sqlite3
@@ -14,8 +13,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from minirund.engine import records
+from minirund.engine.locks import lock_or_refuse
 from minirund.engine.records import Container, Exec, Image, Json
-from minirund.errors import EngineError, StorageFull
+from minirund.errors import StorageFull
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS containers (id TEXT PRIMARY KEY, record TEXT NOT NULL) WITHOUT ROWID;
@@ -32,7 +32,7 @@ class Store:
 
     def __init__(self, path: str) -> None:
         """Opens, or makes, the database at ``path``. Raises EngineError if another daemon has it."""
-        self._lock = _lock(path + ".lock")
+        self._lock = lock_or_refuse(path + ".lock", "data root", "--data-root")
         self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self._db.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;" + SCHEMA)
         self._depth = 0
@@ -98,15 +98,3 @@ class Store:
         """Fold the log into the database and let go of the data root."""
         self._db.close()
         os.close(self._lock)
-
-
-def _lock(path: str) -> int:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        raise EngineError(
-            f"data root {os.path.dirname(path)} is in use by another minirund: choose --data-root"
-        ) from None
-    return descriptor

@@ -334,4 +334,3 @@ def warn(line: str) -> None:
     """A word to the daemon's log."""
     with contextlib.suppress(OSError):
         os.write(2, f"minirund-shim: {line}\n".encode())
-
