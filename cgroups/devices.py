@@ -23,7 +23,6 @@ Sources: bpf(2); linux/bpf.h; OCI runtime-spec config-linux.md, "Allowed Device 
 import ctypes
 import errno
 import os
-import platform
 import struct
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -169,7 +168,7 @@ def bpf(command: int, attributes: bytes) -> int:
     """bpf(2) with a union bpf_attr. Raises OSError."""
     libc = ctypes.CDLL(None, use_errno=True)
     buffer = ctypes.create_string_buffer(attributes, len(attributes))
-    result: int = libc.syscall(SYS_BPF[platform.machine()], command, buffer, len(attributes))
+    result: int = libc.syscall(SYS_BPF[os.uname().machine], command, buffer, len(attributes))
     if result < 0:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
     return result

@@ -33,10 +33,15 @@ PARTS: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
     "netns": (("netns",), (), ("pyroute2",)),
     "overlayfs": (("overlayfs",), (), ("isal", "zstandard")),
     "contract": (CONTRACT, (), ()),
-    "client": (("minirund.client", "minirund.lean"), (), ()),
+    "lean": (("minirund.lean",), (), ()),  # the C modules beneath json, socket and signal
+    "client": (("minirund.client",), ("minirund.lean",), ()),
     "cli": (("minirund.cli",), ("minirund.client", "minirund.lean"), ()),
     "registry": (("minirund.registry",), CONTRACT, ("aiohttp", "yarl")),
-    "runtime": (("minirund.runtime",), (*CONTRACT, "cgroups", "overlayfs.mount"), ("prctl", "pyseccomp")),
+    "runtime": (
+        ("minirund.runtime",),
+        (*CONTRACT, "minirund.lean", "cgroups", "overlayfs.mount"),
+        ("prctl", "pyseccomp"),
+    ),
     "engine": (
         ("minirund.engine",),
         (*CONTRACT, "minirund.libc", "minirund.registry", "cgroups", "netns", "overlayfs"),
