@@ -151,9 +151,9 @@ class Network:
         self._firewall.close()
 
     def remove(self) -> None:
-        """Take bridge and rules away (no container uses them)."""
-        with contextlib.suppress(NetworkError):
-            self._firewall.release(self._settings.bridge)
+        """Take bridge and rules away (no container uses them). After ``close``, so with a firewall of its own."""
+        with contextlib.suppress(NetworkError), Firewall() as firewall:
+            firewall.release(self._settings.bridge)
         with contextlib.suppress(NetworkError):
             self.bridge.remove()
 
