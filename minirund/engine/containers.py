@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal as signals
 import time
@@ -233,8 +234,9 @@ class Containers:
     def _throw_away(self, directory: str, run: str) -> None:
         self._trash.put(directory)
         for name in _listing(run):
-            os.unlink(f"{run}/{name}")
-        if os.path.isdir(run):
+            with contextlib.suppress(FileNotFoundError):  # the shim takes its own files away at the same time
+                os.unlink(f"{run}/{name}")
+        with contextlib.suppress(FileNotFoundError):
             os.rmdir(run)
 
     async def _discard(self, ident: str) -> None:
