@@ -9,8 +9,8 @@ import socket
 import stat
 from collections.abc import Iterator, Sequence
 
+from minirund.engine.mountinfo import filesystem
 from minirund.engine.settings import Settings
-from minirund.engine.system import filesystem
 from minirund.options import BadOption
 
 FIRST_PASSED = 3  # sd_listen_fds(3)

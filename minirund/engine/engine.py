@@ -64,7 +64,7 @@ class Engine:
         self.containers = Containers(self._catalog, self._runner, self.images, self.events, self._trash, top)
         self.execs = Execs(self._catalog, self._runner, self.events)
         self.networks = Networks(self._network, self._catalog)
-        self.system = System(settings, self._store, self)
+        self.system = System(settings, self._store, self.containers, self.images, self.networks, self.events)
 
     @classmethod
     async def open(cls, settings: Settings, command: Callable[[int], list[str]]) -> Engine:

@@ -7,19 +7,20 @@ import os
 import platform
 import secrets
 from collections import Counter
-from typing import TYPE_CHECKING
 
 from cgroups.cgroup import Cgroup, fix_for_host
 from cgroups.errors import CgroupError
 from minirund import __version__
+from minirund.engine.containers import Containers
+from minirund.engine.events import Events
+from minirund.engine.images import Images
 from minirund.engine.lifecycle import Status
+from minirund.engine.mountinfo import filesystem
+from minirund.engine.networks import Networks
 from minirund.engine.records import Json
 from minirund.engine.settings import Settings
 from minirund.engine.store import Store
 from minirund.registry.manifest import host as host_platform
-
-if TYPE_CHECKING:
-    from minirund.engine.engine import Engine
 
 API, MIN_API = "1.47", "1.24"
 WANTED_CONTROLLERS = ("memory", "cpu", "pids", "io", "cpuset")
@@ -28,8 +29,17 @@ WANTED_CONTROLLERS = ("memory", "cpu", "pids", "io", "cpuset")
 class System:
     """The host, and this daemon on it."""
 
-    def __init__(self, settings: Settings, store: Store, engine: Engine) -> None:
-        self._settings, self._engine = settings, engine
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        containers: Containers,
+        images: Images,
+        networks: Networks,
+        events: Events,
+    ) -> None:
+        self._settings, self._containers, self._images = settings, containers, images
+        self._networks, self._events = networks, events
         self.id = store.fact("daemon", lambda: secrets.token_hex(16))
 
     def version(self) -> Json:
@@ -54,7 +64,7 @@ class System:
         limits, warnings = _limits(self._controllers())
         return {
             **self._identity(), **self._counts(), **limits, **_EMPTY,
-            "Warnings": [*warnings, *self._engine.networks.warnings()] or None,
+            "Warnings": [*warnings, *self._networks.warnings()] or None,
             "Driver": "overlayfs", "DriverStatus": [["Backing Filesystem", filesystem(self._settings.data_root)]],
             "DockerRootDir": self._settings.data_root, "CgroupDriver": "cgroupfs", "CgroupVersion": "2",
             "LoggingDriver": "json-file", "DefaultRuntime": "minirund", "Runtimes": {"minirund": {"path": "minirund"}},
@@ -63,7 +73,7 @@ class System:
                         "Log": ["json-file"]},
             "IPv4Forwarding": _read("/proc/sys/net/ipv4/ip_forward").strip() == "1",
             "Debug": self._settings.log_level == "debug", "NFd": len(os.listdir("/proc/self/fd")),
-            "NGoroutines": len(asyncio.all_tasks()), "NEventsListener": self._engine.events.listeners,
+            "NGoroutines": len(asyncio.all_tasks()), "NEventsListener": self._events.listeners,
             "SystemTime": _now(), "IndexServerAddress": "https://index.docker.io/v1/",
             "RegistryConfig": self._registries(), "HttpProxy": os.environ.get("HTTP_PROXY", ""),
             "HttpsProxy": os.environ.get("HTTPS_PROXY", ""), "NoProxy": os.environ.get("NO_PROXY", ""),
@@ -77,12 +87,12 @@ class System:
         }  # fmt: skip
 
     def _counts(self) -> Json:
-        containers = self._engine.containers.list(all=True, limit=None, filters={})
+        containers = self._containers.list(all=True, limit=None, filters={})
         count = Counter(container.status for container in containers)
         running, paused = count[Status.RUNNING], count[Status.PAUSED]
         return {
             "Containers": len(containers), "ContainersRunning": running, "ContainersPaused": paused,
-            "ContainersStopped": len(containers) - running - paused, "Images": len(self._engine.images.all()),
+            "ContainersStopped": len(containers) - running - paused, "Images": len(self._images.all()),
         }  # fmt: skip
 
     def _controllers(self) -> frozenset[str]:
@@ -106,10 +116,10 @@ class System:
 
     async def data_usage(self) -> Json:
         """GET /system/df, but for the shapes of images and containers: bytes of all layers, and what each writes."""
-        layers = await asyncio.to_thread(self._engine.images.layers.layers)
+        layers = await asyncio.to_thread(self._images.layers.layers)
         sizes = {
-            container.id: (await self._engine.containers.sizes(container.id))[0]
-            for container in self._engine.containers.list(all=True, limit=None, filters={})
+            container.id: (await self._containers.sizes(container.id))[0]
+            for container in self._containers.list(all=True, limit=None, filters={})
         }
         return {"LayersSize": sum(layer.size for layer in layers), "SizeRw": sizes}
 
@@ -134,17 +144,6 @@ def _limits(controllers: frozenset[str]) -> tuple[Json, list[str]]:
         "CPUSet": "cpuset" in controllers, "PidsLimit": "pids" in controllers, "OomKillDisable": False,
     }  # fmt: skip
     return found, [f"WARNING: No {name} limit support: {fix_for_host(name)}" for name in missing]
-
-
-def filesystem(path: str) -> str:
-    """The type of the file system that a path is on, from /proc/self/mountinfo; "" if that can't be told."""
-    device = os.stat(path).st_dev
-    wanted = f"{os.major(device)}:{os.minor(device)}"
-    for line in _read("/proc/self/mountinfo").splitlines():
-        words = line.split()
-        if words[2] == wanted:
-            return words[words.index("-") + 1]
-    return ""
 
 
 def _read(path: str) -> str:
