@@ -112,6 +112,14 @@ class Bundle:
         except (OSError, ValueError):
             return None
 
+    def remove_run(self) -> None:
+        """Remove the run directory; a shim that ends at this moment removes its own files there, and that's fine."""
+        with contextlib.suppress(FileNotFoundError):
+            for name in os.listdir(self.run):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(f"{self.run}/{name}")
+            os.rmdir(self.run)
+
 
 def start_time(pid: int) -> int:
     """When a process started, in clock ticks since boot (field 22 of /proc/PID/stat). Raises OSError if it has gone."""

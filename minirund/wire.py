@@ -186,6 +186,8 @@ class State:
     execs: dict[str, int] = field(default_factory=dict)
     """Exec ID to exit code, -1 for one that runs."""
     exec_pids: dict[str, int] = field(default_factory=dict)
+    removal_awaited: bool = False
+    """Whether a client waits there for the container's removal."""
 
 
 Message = (

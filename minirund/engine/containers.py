@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import signal as signals
 import time
@@ -22,11 +21,13 @@ from minirund.engine.names import check_name, new_id
 from minirund.engine.records import Container, Image, Json
 from minirund.engine.runner import Runner, clear_cgroup
 from minirund.engine.trash import Trash
+from minirund.engine.waiters import answer
 from minirund.errors import Conflict, EngineError, InvalidArgument, MinirundError, NotFound
 from overlayfs.diff import changes
 from overlayfs.mount import create_rw
 
 STOP_SECONDS = 10
+REMEMBERED = 256
 
 
 class Containers:
@@ -37,6 +38,7 @@ class Containers:
     ) -> None:
         self._catalog, self._runner, self._images = catalog, runner, images
         self._events, self._trash, self._cgroup_root = events, trash, cgroup_root
+        self._gone: dict[str, int] = {}  # exit codes of containers that were removed a moment ago
         runner.on_end = self._on_end
 
     # ---- to read ----
@@ -225,19 +227,15 @@ class Containers:
             after = lifecycle.after(container.status, Event.REMOVE, container.name)
             container = self._catalog.change(container.id, status=after)
         bundle = self._runner.bundle(container)
-        await asyncio.to_thread(self._throw_away, bundle.directory, bundle.run)
+        await asyncio.to_thread(self._trash.put, bundle.directory)
         self._catalog.delete(container)
         self._events.container("destroy", container)
+        self._gone[container.id] = container.exit_code
+        while len(self._gone) > REMEMBERED:
+            del self._gone[next(iter(self._gone))]
         self._runner.live(container.id).answer_held(container.exit_code)
         self._runner.forget(container.id)
-
-    def _throw_away(self, directory: str, run: str) -> None:
-        self._trash.put(directory)
-        for name in _listing(run):
-            with contextlib.suppress(FileNotFoundError):  # the shim takes its own files away at the same time
-                os.unlink(f"{run}/{name}")
-        with contextlib.suppress(FileNotFoundError):
-            os.rmdir(run)
+        await asyncio.to_thread(bundle.remove_run)  # last: it holds the door of a shim that was still to be let go
 
     async def _discard(self, ident: str) -> None:
         """Remove a container that nobody asked to keep; one that is gone already is fine."""
@@ -252,7 +250,7 @@ class Containers:
             self._runner.spawn(self._discard(container.id))
 
     async def finish_removals(self) -> None:
-        """At start: what was about to go when the daemon ended."""
+        """At start: what was about to go when the daemon ended. As with Docker: any --rm that doesn't run."""
         for container in self._catalog.containers():
             if container.status is Status.REMOVING or (container.auto_remove and not container.alive):
                 await asyncio.to_thread(clear_cgroup, self._runner.cgroup(container))
@@ -272,9 +270,15 @@ class Containers:
 
     # ---- clients ----
 
-    async def attach(self, ref: str, attach: wire.Attach, descriptor: int) -> None:
-        """Make a client's connection its stdio, now or at its next start. Takes the descriptor over."""
-        self._runner.attach(self.get(ref), attach, descriptor)
+    async def attach(self, before: Container, attach: wire.Attach, descriptor: int) -> None:
+        """Make a client's connection its stdio, now or at its next start. Takes the descriptor over.
+
+        ``before`` is the container as it was when the client asked: if it has ended since, the stream ends too.
+        """
+        if before.id not in self._catalog or (before.alive and not self.get(before.id).alive):
+            os.close(descriptor)
+        else:
+            self._runner.attach(self.get(before.id), attach, descriptor)
 
     def exit_code(self, ref: str, condition: str) -> int | None:
         """The answer to a wait, or None if there is something to wait for."""
@@ -283,9 +287,15 @@ class Containers:
             return container.exit_code
         return None
 
-    async def hand_wait(self, ref: str, condition: str, descriptor: int) -> None:
-        """See to it that the wait on this connection gets its answer. Takes the descriptor over."""
-        self._runner.wait(self.get(ref), condition, descriptor)
+    async def hand_wait(self, before: Container, condition: str, descriptor: int) -> None:
+        """See to it that the wait on this connection gets its answer. Takes the descriptor over.
+
+        ``before`` is the container as it was when the client asked: an end since then is what it waits for.
+        """
+        if before.id not in self._catalog:
+            answer(descriptor, self._gone.get(before.id, before.exit_code))
+        else:
+            self._runner.wait(self.get(before.id), before, condition, descriptor)
 
     def resize(self, ref: str, height: int, width: int) -> None:
         """Set its terminal's size. Raises Conflict."""
@@ -386,10 +396,3 @@ def disk_usage(directory: str) -> int:
                 seen.add((status.st_dev, status.st_ino))
                 total += status.st_size
     return total
-
-
-def _listing(directory: str) -> list[str]:
-    try:
-        return os.listdir(directory)
-    except FileNotFoundError:
-        return []

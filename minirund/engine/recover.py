@@ -7,12 +7,15 @@ and what is left in its cgroup is killed. Nothing is started here, and nothing o
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
+import select
 import time
 
 from cgroups.cgroup import Cgroup
 from minirund import wire
+from minirund.bundle import Bundle
 from minirund.engine import shims
 from minirund.engine.catalog import Catalog
 from minirund.engine.lifecycle import ALIVE, Status
@@ -29,20 +32,31 @@ ANSWER_SECONDS = 10
 async def recover(catalog: Catalog, runner: Runner, settings: Settings, trash: Trash) -> None:
     """Make records and world agree."""
     for container in catalog.containers():
-        if container.status is not Status.REMOVING:
+        if container.status is Status.REMOVING:
+            await adopt(container, runner)  # who waits there for the removal is told when it is done
+        elif container.status is Status.CREATED and not _is_whole(runner.bundle(container)):
+            log.info("leftover of a container that was never whole: %s", container.id[:12])
+            catalog.delete(container)
+        else:
             await _find_out(container, catalog, runner)
     await asyncio.to_thread(_clear_unknown, catalog, settings, trash)
 
 
+def _is_whole(bundle: Bundle) -> bool:
+    """Whether its creation came to its end."""
+    return os.path.isdir(f"{bundle.rw_path}/work")
+
+
 async def _find_out(container: Container, catalog: Catalog, runner: Runner) -> None:
     state = await adopt(container, runner)
+    exited = (state.exited if state else None) or runner.bundle(container).read_exit()
     if state is not None and state.exited is None:
-        container = _runs_on(container, state, catalog, runner)
-    elif container.alive or state is not None:
-        await _ended_meanwhile(container, state, catalog, runner)
+        _runs_on(container, state, catalog, runner)
+    elif container.alive or (exited is not None and exited.time > container.finished):
+        await _ended_meanwhile(container, state, exited, catalog, runner)
     elif container.endpoint is not None:  # the daemon ended between address and Launch
-        catalog.change(container.id, endpoint=None)
         await asyncio.to_thread(clear_cgroup, runner.cgroup(container))
+        runner.abandon(container)
 
 
 async def adopt(container: Container, runner: Runner) -> wire.State | None:
@@ -59,7 +73,7 @@ async def adopt(container: Container, runner: Runner) -> wire.State | None:
         shim.close()
         return None
     live = runner.live(container.id)
-    live.shim = shim
+    live.shim, live.awaited_removal = shim, word.removal_awaited
     if word.exited is None:
         live.ended.clear()
     return word
@@ -74,13 +88,15 @@ def _runs_on(container: Container, state: wire.State, catalog: Catalog, runner: 
     return catalog.change(container.id, status=status, pid=state.pid, started=state.started, exit_code=0, finished=0)
 
 
-async def _ended_meanwhile(container: Container, state: wire.State | None, catalog: Catalog, runner: Runner) -> None:
-    exited = (state.exited if state else None) or runner.bundle(container).read_exit()
+async def _ended_meanwhile(
+    container: Container, state: wire.State | None, exited: wire.Exited | None, catalog: Catalog, runner: Runner
+) -> None:
     await asyncio.to_thread(clear_cgroup, runner.cgroup(container))
     if state is not None:
         _settle_execs(container, state.execs, catalog)
-        if not container.alive:  # it was started and ended before that could be recorded
-            container = catalog.change(container.id, status=Status.RUNNING, started=state.started)
+    if not container.alive:  # it was started and ended before that could be recorded
+        started = state.started if state else container.started
+        container = catalog.change(container.id, status=Status.RUNNING, started=started)
     runner.record_end(container, exited or wire.Exited(KILLED, time.time_ns()))
 
 
@@ -97,12 +113,22 @@ def _clear_unknown(catalog: Catalog, settings: Settings, trash: Trash) -> None:
     for name in _names(settings.run_dir):
         if name not in known:
             clear_cgroup(Cgroup.at(f"{settings.cgroup_parent}/{name}"))
-            trash.put(f"{settings.run_dir}/{name}")
+            bundle = Bundle(f"{settings.containers_dir}/{name}", f"{settings.run_dir}/{name}")
+            _let_go(bundle)
+            bundle.remove_run()
     for name in _names(settings.containers_dir):
         if name not in known:
             log.info("leftover of a container that was never whole: %s", name[:12])
             clear_cgroup(Cgroup.at(f"{settings.cgroup_parent}/{name}"))
             trash.put(f"{settings.containers_dir}/{name}")
+
+
+def _let_go(bundle: Bundle) -> None:
+    """A shim that still waits for somebody to say that its container has been removed: wait until it has gone."""
+    with contextlib.suppress(OSError, wire.ProtocolError), wire.connect(bundle.shim_socket) as shim:
+        shim.send(wire.Release())
+        while select.select([shim], [], [], ANSWER_SECONDS)[0] and shim.receive() is not None:
+            pass
 
 
 def _names(directory: str) -> list[str]:

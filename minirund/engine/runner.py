@@ -204,6 +204,11 @@ class Runner:
             code = getattr(error, "exit_code", 128)
             self._catalog.change(container.id, endpoint=None, error=str(error), exit_code=code)
 
+    def abandon(self, container: Container) -> None:
+        """A start that came no further than its address: free that."""
+        self._network.release(container.endpoint)
+        self._catalog.change(container.id, endpoint=None)
+
     # ---- ends ----
 
     def shim_exited(self, shim: Shim, exited: wire.Exited | None) -> None:
@@ -287,14 +292,19 @@ class Runner:
         """Freeze. Raises Conflict, EngineError."""
         after = lifecycle.after(container.status, Event.PAUSE, container.name)
         await self._freezer(self.cgroup(container).freeze)
-        return self._catalog.change(container.id, status=after)
+        return self._while_alive(container.id, after)
 
     async def unpause(self, container: Container) -> Container:
         """Thaw. Raises Conflict, EngineError."""
         if container.status is not Status.PAUSED:
             raise Conflict(f"Container {container.id} is not paused")
         await self._freezer(self.cgroup(container).thaw)
-        return self._catalog.change(container.id, status=Status.RUNNING)
+        return self._while_alive(container.id, Status.RUNNING)
+
+    def _while_alive(self, container_id: str, status: Status) -> Container:
+        """Record it, unless the container has ended meanwhile."""
+        container = self._catalog.get(container_id)
+        return self._catalog.change(container_id, status=status) if container.alive else container
 
     async def _freezer(self, work: Callable[[], None]) -> None:
         try:
@@ -306,13 +316,14 @@ class Runner:
         """Give a client to the shim, or keep it for the next start. Takes the descriptor over."""
         self._give(container, attach, descriptor)
 
-    def wait(self, container: Container, condition: str, descriptor: int) -> None:
-        """Have a wait answered when it is time. Takes the descriptor over."""
+    def wait(self, container: Container, before: Container, condition: str, descriptor: int) -> None:
+        """Have a wait answered when it is time. Takes the descriptor over. ``before``: when it was asked for."""
         waiting = wire.Wait(removed=condition == "removed")
-        if container.alive or condition != "not-running":
-            self._give(container, waiting, descriptor)
-        else:
+        ended_since = not container.alive and container.finished != before.finished
+        if (ended_since and not waiting.removed) or (condition == "not-running" and not container.alive):
             answer(descriptor, container.exit_code)
+        else:
+            self._give(container, waiting, descriptor)
 
     def _give(self, container: Container, client: wire.Attach | wire.Wait, descriptor: int) -> None:
         live = self.live(container.id)

@@ -8,8 +8,8 @@ init's pidfd, the clients. What it writes: container.log, exit.json, shim.sock a
 children, so their exit codes come here and can't be lost with the daemon.
 
 When the daemon has gone the shim goes on, and at the end leaves exit.json for the next one. It stays after the end only
-for a daemon that has not said ``Release`` yet, or for clients that wait for the container's removal, or have output left
-to read.
+for a daemon that has not said ``Release`` yet, or for clients that wait for the container's removal, or have output
+left to read.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class Shim:
                 self.session.attach(descriptors.pop(0), client)
 
     def launch(self) -> None:
-        """Everything up to init's clone, and, while that works, our own files. Raises StepFailed, CgroupError, OSError."""
+        """Up to init's clone, and, while that works, our own files. Raises StepFailed, CgroupError, OSError."""
         self.bundle.clear_exit()
         self.make_cgroup()
         self.start_init()
@@ -213,12 +213,12 @@ class Shim:
     def _state(self) -> wire.State:
         execs = self.execs
         codes, pids = (execs.codes(), execs.pids()) if execs is not None else ({}, {})
-        return wire.State(self.process.pid, self.started, self.exited, codes, pids)
+        return wire.State(self.process.pid, self.started, self.exited, codes, pids, self.waiters.until_removed())
 
     # --- the end
 
     def _on_exited(self, code: int) -> None:
-        """Init has ended, and with its PID namespace everybody in it; where it had none of its own, the cgroup tells."""
+        """Init has ended, and with its PID namespace all in it; where it had none of its own, the cgroup tells."""
         self.code, self.oom = code, self.was_oom_killed()
         if self.cgroup is not None and not self.config_has_pid_namespace():
             self.cgroup.kill()

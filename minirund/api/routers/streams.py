@@ -32,11 +32,12 @@ async def wait(request: Request, engine: EngineOf, ref: Ref, condition: str = ""
     condition = condition or CONDITIONS[0]
     if condition not in CONDITIONS:
         raise InvalidArgument(f'invalid condition: "{condition[:80]}"')
-    code = engine.containers.exit_code(ref, condition)
+    before = engine.containers.get(ref)
+    code = engine.containers.exit_code(before.id, condition)
     if code is not None:
         return answer({"StatusCode": code})
     descriptor = await take_wait(request)
-    await engine.containers.hand_wait(ref, condition, descriptor)
+    await engine.containers.hand_wait(before, condition, descriptor)
     return Taken()
 
 
@@ -62,7 +63,7 @@ async def attach(
         stdin=stdin and bool(container.config.get("OpenStdin")), stdout=stdout, stderr=stderr,
         framed=not container.tty, detach_keys=keys, unread=unread, logs=logs, stream=stream,
     )  # fmt: skip
-    await engine.containers.attach(container.id, wanted, descriptor)
+    await engine.containers.attach(container, wanted, descriptor)
     return Taken()
 
 
