@@ -27,7 +27,14 @@ def answer(data: Any, status: int = 200) -> Response:
 
 def error(status: int, message: str) -> Response:
     """An error, in the shape of every error of the API."""
-    return answer({"message": message}, status)
+    return answer({"message": one_line(message)}, status)
+
+
+def one_line(message: str) -> str:
+    """The message with line breaks and other control characters spelt out: whose words it repeats can't be trusted."""
+    if message.isprintable():
+        return message
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in message)
 
 
 def empty(changed: bool = True) -> Response:

@@ -200,7 +200,12 @@ def command(args: tuple[str, ...]) -> str:
 
 def _ports(container: Container) -> list[Json]:
     ports = container.config.get("ExposedPorts") or {} if container.alive else {}
-    return [{"PrivatePort": int(port), "Type": kind or "tcp"} for port, _, kind in (p.partition("/") for p in ports)]
+    ranges = [(port.partition("-"), kind or "tcp") for port, _, kind in (p.partition("/") for p in ports)]
+    return [
+        {"PrivatePort": port, "Type": kind}
+        for (first, _, last), kind in ranges
+        for port in range(int(first), int(last or first) + 1)
+    ]
 
 
 def inspect(container: Container, network_id: NetworkId) -> Json:

@@ -11,7 +11,7 @@ from typing import Any
 
 from cgroups.cgroup import Cgroup
 from minirund import wire
-from minirund.engine import lifecycle, logs, mounts, network, offered, processes, resources, security, spec
+from minirund.engine import lifecycle, logs, mounts, network, offered, processes, resources, security, sound, spec
 from minirund.engine.catalog import Catalog
 from minirund.engine.events import Events
 from minirund.engine.filters import Filters, check_keys, container_filter, label_matches
@@ -62,6 +62,7 @@ class Containers:
         asked = config.get("Image") or ""
         if not asked:
             raise InvalidArgument("no image given: name one in Image")
+        offered.check_config(config)
         image = self._images.get(asked)
         merged = merge(config, self._images.config(image).get("config") or {})
         args = (*(merged.get("Entrypoint") or ()), *(merged.get("Cmd") or ()))
@@ -72,6 +73,7 @@ class Containers:
 
     def _check(self, config: Json, host: Json, networking: Json) -> None:
         """Whatever can be refused before there is anything to take back."""
+        sound.check(config, host, networking)
         offered.check(host, networking)
         network.mode_of(host)
         security.policy(host)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from minirund import wire
-from minirund.engine import spec
+from minirund.engine import sound, spec
 from minirund.engine.catalog import Catalog
 from minirund.engine.events import Events
 from minirund.engine.lifecycle import Status
@@ -26,6 +26,7 @@ class Execs:
         container = self._running(self._catalog.find(ref))
         if not config.get("Cmd"):
             raise InvalidArgument("No exec command specified")
+        sound.check_exec(config)
         self._catalog.forget_old_execs()
         record = Exec(new_id(), container.id, config, time.time_ns())
         self._catalog.put_exec(record)

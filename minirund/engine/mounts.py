@@ -51,9 +51,17 @@ def wanted(host: Json) -> list[Mount]:
 def _binds(host: Json) -> Iterator[Mount]:
     for spec in host.get("Binds") or ():
         source, destination, mode = split_bind(spec)
-        if not os.path.lexists(source):
-            os.makedirs(source, exist_ok=True)  # as Docker does for -v, and only for -v
+        _make_source(source)  # as Docker does for -v, and only for -v
         yield _bind(source, destination, mode)
+
+
+def _make_source(source: str) -> None:
+    if os.path.lexists(source):
+        return
+    try:
+        os.makedirs(source, exist_ok=True)
+    except OSError as error:
+        raise InvalidArgument(f"error while creating mount source path '{source}': {error.strerror}") from None
 
 
 def split_bind(spec: str) -> tuple[str, str, list[str]]:
@@ -93,7 +101,7 @@ def _long_bind(mount: Json, destination: str) -> Mount:
     if not os.path.lexists(source):
         if not options.get("CreateMountpoint"):
             raise InvalidArgument(f'invalid mount config for type "bind": bind source path does not exist: {source}')
-        os.makedirs(source, exist_ok=True)
+        _make_source(source)
     mode = ["ro"] if mount.get("ReadOnly") else []
     if options.get("Propagation"):
         mode.append(options["Propagation"])

@@ -31,6 +31,20 @@ NOT_YET: tuple[tuple[str, Test, str], ...] = (
     ("Isolation", lambda value: value not in {None, "", "default"}, "isolation technologies (--isolation)"),
 )
 
+CONFIG_NOT_YET: tuple[tuple[str, Test, str], ...] = (
+    ("Healthcheck", lambda value: (value or {}).get("Test") not in (None, [], ["NONE"]), "health checks (--health-*)"),
+    ("Volumes", bool, "anonymous volumes (-v /path)"),
+    ("MacAddress", bool, "a MAC address of one's own (--mac-address)"),
+)
+"""The same for what a ContainerConfig asks for itself. From an image all this is a proposal, and may be passed over."""
+
+ENDPOINT_NOT_YET: tuple[tuple[str, Test, str], ...] = (
+    ("IPAMConfig", lambda value: any((value or {}).values()), "an address of one's own (--ip)"),
+    ("MacAddress", bool, "a MAC address of one's own (--mac-address)"),
+    ("Links", bool, "links (--link)"),
+    ("Aliases", bool, "names in a network (--network-alias)"),
+)
+
 MODES: dict[str, tuple[str, ...]] = {
     "PidMode": ("", "host", "private"),
     "IpcMode": ("", "host", "private", "shareable", "none"),
@@ -39,11 +53,21 @@ MODES: dict[str, tuple[str, ...]] = {
 }
 
 
+def check_config(config: Json) -> None:
+    """What the user's own ContainerConfig asks for. Raises NotSupported."""
+    _refuse(config, CONFIG_NOT_YET)
+
+
+def _refuse(asked_for: Json, table: tuple[tuple[str, Test, str], ...]) -> None:
+    for key, asked, what in table:
+        if asked(asked_for.get(key)):
+            verb = "is" if what.split()[0] in {"a", "an", "switching"} else "are"
+            raise NotSupported(f"{what} {verb} not offered{'' if what.endswith(',') else ' yet'}")
+
+
 def check(host: Json, networking: Json) -> None:
     """Raises NotSupported, or InvalidArgument for a word that is none."""
-    for key, asked, what in NOT_YET:
-        if asked(host.get(key)):
-            raise NotSupported(f"{what} are not offered yet" if not what.endswith(",") else f"{what} is not offered")
+    _refuse(host, NOT_YET)
     if (host.get("Runtime") or "runc") not in {"runc", "minirund", "io.containerd.runc.v2"}:
         raise InvalidArgument(f"unknown or invalid runtime name: {host['Runtime']}")
     if (driver := (host.get("LogConfig") or {}).get("Type") or "json-file") not in {"json-file", "local"}:
@@ -52,6 +76,7 @@ def check(host: Json, networking: Json) -> None:
         mode = host.get(key) or ""
         if mode not in words and not (mode.startswith("container:") and key in {"PidMode", "IpcMode"}):
             raise InvalidArgument(f"invalid {key}: {mode}: use {' or '.join(word for word in words if word)}")
-    for name in (networking.get("EndpointsConfig") or {}) or ():
+    for name, endpoint in (networking.get("EndpointsConfig") or {}).items():
+        _refuse(endpoint or {}, ENDPOINT_NOT_YET)
         if name not in {"bridge", "default", "host", "none", host.get("NetworkMode")}:
             raise NotSupported(f"network {name} not found: user-defined networks are not offered yet")

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from minirund.errors import InvalidArgument, NotFound, NotSupported, RegistryError
+from minirund.registry import imageconfig
 
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -259,6 +260,7 @@ def _distance(entry: Descriptor, wanted: Platform) -> int | None:
 def parse_config(data: bytes, layers: int) -> ImageConfig:
     """Read an image configuration; its manifest names so many layers. Raises RegistryError."""
     document = _object(data, "image configuration", MAX_CONFIG)
+    imageconfig.check(document)
     rootfs = document.get("rootfs")
     diff_ids = rootfs.get("diff_ids") if isinstance(rootfs, dict) else None
     if diff_ids is None:

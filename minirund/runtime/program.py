@@ -72,7 +72,7 @@ def environment(ctx: Context) -> list[str]:
 def find_program(ctx: Context) -> None:
     """args[0] in the container's PATH, or as a path. Raises StartFailed with 126 or 127."""
     args = ctx.process.get("args") or []
-    if not args or not args[0]:
+    if not args:
         raise StartFailed("exec: no command: args must not be empty", NOT_FOUND)
     ctx.program = locate(args[0], search_path(ctx.env))
 

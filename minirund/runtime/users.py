@@ -40,7 +40,7 @@ def passwd(text: bytes | None) -> list[Entry]:
     return [
         Entry(row[0], int(row[2]), int(row[3]), row[5] if len(row) > 5 else "/")
         for row in rows
-        if len(row) > 3 and row[2].isdecimal() and row[3].isdecimal()
+        if len(row) > 3 and _is_number(row[2]) and _is_number(row[3])
     ]
 
 
@@ -50,7 +50,7 @@ def group(text: bytes | None) -> list[Entry]:
     return [
         Entry(row[0], int(row[2]), members=tuple(row[3].split(",")) if len(row) > 3 else ())
         for row in rows
-        if len(row) > 2 and row[2].isdecimal()
+        if len(row) > 2 and _is_number(row[2])
     ]
 
 
@@ -78,7 +78,7 @@ def group_number(name: str, groups: list[Entry]) -> int:
 
 def number(text: str) -> int:
     """A user or group number. Raises StartFailed."""
-    value = int(text or "0")
+    value = int(text[:20] or "0")
     if value > MAX_ID:
         raise StartFailed(f"uids and gids must be in range 0-{MAX_ID}: {text}")
     return value
@@ -86,10 +86,14 @@ def number(text: str) -> int:
 
 def _find(name: str, entries: list[Entry]) -> Entry | None:
     """The first entry of that name; or, if it is a number, the first of that name or number."""
-    wanted = int(name) if name.isdecimal() else -1
+    wanted = int(name[:20]) if name.isdecimal() else -1
     return next((entry for entry in entries if entry.name == name or entry.number == wanted), None)
 
 
 def _lines(text: bytes | None) -> list[str]:
     lines = (text or b"").decode(errors="replace").splitlines()
     return [line for line in lines if line and not line.startswith("#")]
+
+
+def _is_number(text: str) -> bool:
+    return text.isdecimal() and len(text) <= 10  # a longer one is no ID, and may be endless

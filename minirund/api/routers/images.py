@@ -11,7 +11,7 @@ from minirund.api import image_views as views
 from minirund.api.encoding import dump
 from minirund.api.params import EngineOf, Filters, Flag, Json, credentials, filters
 from minirund.api.protocol import api_version
-from minirund.api.responses import Stream, answer
+from minirund.api.responses import Stream, answer, one_line
 from minirund.api.schemas import images as schemas
 from minirund.api.schemas.system import ErrorResponse
 from minirund.errors import InvalidArgument, MinirundError, NotSupported
@@ -84,7 +84,8 @@ async def progress_lines(progress: AsyncIterator[Any]) -> AsyncIterator[bytes]:
         async for line in progress:
             yield dump(line)
     except MinirundError as error:
-        yield dump({"errorDetail": {"message": str(error)}, "error": str(error)})
+        message = one_line(str(error))
+        yield dump({"errorDetail": {"message": message}, "error": message})
 
 
 @router.post("/prune", responses={200: {"model": schemas.ImagesPruned}})
