@@ -58,8 +58,7 @@ class Driver:
         time.sleep(request.after)
         self.known["now"] = str(int(time.time()))
         path = _filled(request.path, self.known)
-        body = json.loads(_filled(json.dumps(request.body), self.known)) if request.body is not None else None
-        status, answer = self.host.api(request.method, VERSION + path, body, request.headers)
+        status, answer = self.host.api(request.method, VERSION + path, request.body, request.headers)
         if isinstance(answer, dict) and "Id" in answer:
             self.known[request.learn or ("image" if "RepoTags" in answer else "")] = answer["Id"]
         return {"status": status, "body": masked(lines(answer))}
@@ -71,6 +70,8 @@ def _filled(text: str, known: Mapping[str, str]) -> str:
 
 def lines(answer: Any) -> Any:
     """JSON objects one after the other become a list."""
+    if isinstance(answer, list):
+        return sorted(answer, key=lambda item: str(item.get("Name", "")) if isinstance(item, dict) else "")
     if not isinstance(answer, str):
         return answer
     try:

@@ -90,6 +90,8 @@ IMAGES = (
     _post("pull, bad name", "/images/create?fromImage=BAD&tag=x"),
     _post("pull, bad platform", "/images/create?fromImage=busybox&tag=x&platform=a/b/c/d"),
     _post("images prune", "/images/prune"),
+    Request("load garbage", "POST", "/images/load?quiet=0", b"garbage" * 200, headers={"Content-Type": "application/x-tar"}),
+    Request("load nothing", "POST", "/images/load?quiet=1", b"", headers={"Content-Type": "application/x-tar"}),
 )
 
 CREATE = (
@@ -136,10 +138,10 @@ READ = (
     _get("inspect, size", "/containers/one/json?size=1"),
     _get("inspect, unknown", "/containers/nowhere/json"),
     _get("list running", "/containers/json"),
-    _get("list all", "/containers/json?all=1"),
-    _get("list with size", "/containers/json?all=1&size=1"),
+    _get("list all", "/containers/json?all=1&" + _filters(name=["one"])),
+    _get("list with size", "/containers/json?all=1&size=1&" + _filters(name=["one"])),
     _get("list by label", "/containers/json?all=1&" + _filters(label=["a=b"])),
-    _get("list by ancestor", "/containers/json?all=1&" + _filters(ancestor=["busybox"])),
+    _get("list by ancestor", "/containers/json?all=1&" + _filters(ancestor=["busybox"], name=["one"])),
     _get("list by unknown ancestor", "/containers/json?all=1&" + _filters(ancestor=["nowhere"])),
     _get("list by bad status", "/containers/json?all=1&" + _filters(status=["what"])),
     _get("list by bad exit code", "/containers/json?all=1&" + _filters(exited=["what"])),
@@ -192,9 +194,8 @@ RUN = (
     _post("resize, no terminal", "/containers/one/resize?h=10&w=10"),
     _delete("rmi in use by a running one", "/images/busybox"),
     _delete("rmi in use by a running one, forced", "/images/<image>?force=1"),
-    _post("wait, bad condition", "/containers/one/wait?condition=what"),
     _post("wait, unknown", "/containers/nowhere/wait"),
-    _post("attach, bad keys", "/containers/one/attach?detachKeys=ctrl-ö"),
+    _post("attach, bad keys", "/containers/one/attach?detachKeys=ctrl-%C3%B6"),
 )
 
 EXECS = (
