@@ -14,6 +14,7 @@ import os
 import platform
 import subprocess
 import sys
+import time
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -33,6 +34,7 @@ from runtimes import Command  # noqa: E402
 INSIDE = "--inside"
 RUNTIMES = ("/usr/sbin/runc", "/usr/bin/crun")
 MEMORY = "/dev/shm"
+REST = 0.15  # seconds in which an engine clears up behind its last turn; it must not do so in the next one's
 FAILURES = (EngineFailed, ApiError, http.client.HTTPException, subprocess.SubprocessError, OSError, AssertionError)
 
 
@@ -122,6 +124,7 @@ class Bench:
 
     def _round(self, row: Row, players: dict[str, Work], samples: Samples) -> None:
         for name, work in list(players.items()):
+            time.sleep(REST)
             try:
                 samples.setdefault(name, []).append(work())
             except FAILURES as error:
