@@ -29,17 +29,18 @@ class Host(NamedTuple):
     """What the spawner found out once about the machine."""
 
     cgroup_mount: str  # "" without cgroup v2
+    controllers: frozenset[str]  # those that the cgroup v2 hierarchy has
     last_capability: int
     capabilities: int  # a mask: what the daemon has, and so can give
 
     @classmethod
-    def look(cls, cgroup_mount: str) -> Host:
+    def look(cls, cgroup_mount: str, controllers: frozenset[str]) -> Host:
         """Read it from /proc."""
         with open("/proc/sys/kernel/cap_last_cap", encoding="ascii") as file:
             last = int(file.read())
         with open("/proc/self/status", encoding="ascii") as status:
             permitted = next(line for line in status if line.startswith("CapPrm:"))
-        return cls(cgroup_mount, last, int(permitted.split()[1], 16))
+        return cls(cgroup_mount, controllers, last, int(permitted.split()[1], 16))
 
 
 class Joined(NamedTuple):

@@ -54,8 +54,11 @@ def read_in(root: int, path: str, limit: int = 4 << 20) -> bytes | None:
         descriptor = open_in(root, path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
     except OSError:
         return None
-    with os.fdopen(descriptor, "rb") as file:
-        return file.read(limit) if stat.S_ISREG(os.fstat(descriptor).st_mode) else None
+    try:
+        found = os.fstat(descriptor)
+        return os.read(descriptor, min(found.st_size, limit)) if stat.S_ISREG(found.st_mode) else None
+    finally:
+        os.close(descriptor)
 
 
 def make_directories(root: int, path: str, mode: int = 0o755) -> int:
@@ -66,7 +69,18 @@ def make_directories(root: int, path: str, mode: int = 0o755) -> int:
     try:
         return open_in(root, path, os.O_PATH | os.O_DIRECTORY)
     except FileNotFoundError:
-        return _make_missing(root, path, mode)
+        return _make_last(root, path, mode) or _make_missing(root, path, mode)
+
+
+def _make_last(root: int, path: str, mode: int) -> int:
+    """The common case: only the last directory is missing, and no link has its name. 0 where it is another case."""
+    above, name = os.path.split(path.rstrip("/"))
+    try:
+        with opened(root, above, os.O_PATH | os.O_DIRECTORY) as parent:
+            os.mkdir(name, mode, dir_fd=parent)
+            return openat2(parent, name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW, INSIDE)
+    except OSError:
+        return 0
 
 
 def _make_missing(root: int, path: str, mode: int) -> int:
@@ -132,17 +146,19 @@ def make_target(root: int, path: str, directory: bool, links: bool = True) -> in
     """Have something to mount on: a directory or a file, as what is mounted is. Raises StepFailed."""
     try:
         if not links:
-            _refuse_links(root, path)
+            return _make_without_links(root, path)
         return make_directories(root, path) if directory else make_file(root, path)
     except OSError as error:
         raise StepFailed("make the mount point", error.errno or 0, path) from error
 
 
-def _refuse_links(root: int, path: str) -> None:
+def _make_without_links(root: int, path: str) -> int:
+    """A directory whose path holds no link, made if it is missing; anything else is refused."""
     try:
-        os.close(open_in(root, path, os.O_PATH | os.O_DIRECTORY, links=False))
+        return open_in(root, path, os.O_PATH | os.O_DIRECTORY, links=False)
     except FileNotFoundError:
-        return
+        os.close(make_directories(root, path))
+        return open_in(root, path, os.O_PATH | os.O_DIRECTORY, links=False)
     except OSError as error:
         raise StepFailed("must be mounted on an ordinary directory", error.errno or 0, path) from error
 

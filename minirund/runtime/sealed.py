@@ -12,23 +12,26 @@ from __future__ import annotations
 import os
 import sys
 
-from minirund.errors import StepFailed
-from minirund.runtime import syscalls
+from minirund.runtime import lean
 
 SEALED = "MINIRUND_SEALED"
 
 
 def main(control: int) -> None:
     """Seal, then spawn. Runs twice: before and after the second execve."""
+    remove = lean.install()
     if os.environ.pop(SEALED, "") != "yes":
         execute_sealed()
-    from minirund.runtime import spawner  # noqa: PLC0415 - once, in the process that needs it
+    from minirund.runtime import spawner  # noqa: PLC0415 - what is imported before the stand-ins is imported in full
 
-    spawner.main(control)
+    spawner.main(control, remove)
 
 
 def execute_sealed() -> None:
     """execve this interpreter, with the same arguments, from a read-only mount. Raises StepFailed."""
+    from minirund.errors import StepFailed  # noqa: PLC0415
+    from minirund.runtime import syscalls  # noqa: PLC0415
+
     interpreter = os.path.realpath("/proc/self/exe")
     tree = syscalls.open_tree(syscalls.AT_FDCWD, interpreter)
     syscalls.mount_setattr(tree, syscalls.MOUNT_ATTR_RDONLY, named=interpreter)

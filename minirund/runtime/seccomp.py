@@ -4,13 +4,15 @@ The profile is OCI's linux.seccomp: a default action, architectures, and rules: 
 libseccomp turns it into classic BPF. It does not know every name that a profile lists (they are newer, or another
 architecture's): those are left out, which leaves them to the default action.
 
-pyseccomp is imported at the first profile only. Source: seccomp(2), seccomp_rule_add(3); OCI runtime-spec
+pyseccomp is imported by a child, for the one profile. Source: seccomp(2), seccomp_rule_add(3); OCI runtime-spec
 config-linux.md, "Seccomp".
 """
 
 from __future__ import annotations
 
 import os
+import signal
+from collections.abc import Callable
 from typing import Any
 
 from minirund.errors import StepFailed
@@ -28,6 +30,8 @@ ACTIONS = {
 WITH_ERRNO = ("SCMP_ACT_ERRNO", "SCMP_ACT_TRACE")
 EPERM = 1
 UNKNOWN_NAME = -1
+DONE = b"+"
+BINARY_TREE = 2  # instead of a chain of comparisons: at each load the kernel runs the program for every call number
 COMPARISONS = {"NE": 1, "LT": 2, "LE": 3, "EQ": 4, "GE": 5, "GT": 6, "MASKED_EQ": 7}
 
 
@@ -39,12 +43,42 @@ def action(name: str, errno: int | None) -> int:
     return ACTIONS[name] | (carried if name in WITH_ERRNO else 0)
 
 
+def compile_aside(profile: dict[str, Any], prepare: Callable[[], None]) -> bytes:
+    """Compile in a child that ends with it: the library and what it imports stay out of the spawner's memory.
+
+    ``prepare`` is called in the child. Raises StepFailed.
+    """
+    reader, writer = os.pipe2(os.O_CLOEXEC)
+    if os.fork() == 0:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        os._exit(_compile_into(writer, profile, prepare))
+    os.close(writer)
+    with os.fdopen(reader, "rb") as pipe:
+        answer = pipe.read()
+    if answer[:1] != DONE:
+        raise StepFailed(answer[1:].decode(errors="replace") or "compile the seccomp profile: the compiler ended")
+    return answer[1:]
+
+
+def _compile_into(writer: int, profile: dict[str, Any], prepare: Callable[[], None]) -> int:
+    """The child: an answer of one byte that says whether, and the program or the reason."""
+    try:
+        prepare()
+        answer = DONE + compile_profile(profile)
+    except BaseException as error:
+        answer = b"-" + (str(error) if isinstance(error, StepFailed) else f"compile the seccomp profile: {error}").encode()
+    with os.fdopen(writer, "wb") as pipe:
+        pipe.write(answer)
+    return 0
+
+
 def compile_profile(profile: dict[str, Any]) -> bytes:
     """An OCI seccomp object -> struct sock_filter[], eight bytes each. Raises StepFailed, OSError."""
-    import pyseccomp  # noqa: PLC0415 - starts ldconfig to find its library: only who has a profile pays for it
+    import pyseccomp  # noqa: PLC0415 - starts ldconfig to find its library: only who compiles pays for it
 
     default = action(profile["defaultAction"], profile.get("defaultErrnoRet"))
     built = pyseccomp.SyscallFilter(default)
+    built.set_attr(pyseccomp.Attr.CTL_OPTIMIZE, BINARY_TREE)
     add_architectures(built, pyseccomp, profile.get("architectures") or ())
     for rule in profile.get("syscalls") or ():
         chosen = action(rule["action"], rule.get("errnoRet"))

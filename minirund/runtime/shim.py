@@ -23,9 +23,9 @@ import time
 from typing import Any, NamedTuple, NoReturn
 
 from cgroups import devices as device_programs
-from cgroups.cgroup import Cgroup
+from cgroups.cgroup import ACCOUNTED, Cgroup
 from cgroups.errors import CgroupError
-from cgroups.limits import from_oci
+from cgroups.limits import from_oci, settings
 from minirund import wire
 from minirund.bundle import Bundle
 from minirund.errors import StepFailed
@@ -122,11 +122,14 @@ class Shim:
         if not self.prepared.host.cgroup_mount:
             raise StepFailed("make the cgroup: no cgroup v2 hierarchy is mounted")
         self.cgroup = Cgroup(os.path.join(self.prepared.host.cgroup_mount, path.strip("/")))
-        self.cgroup.create()
-        self.cgroup.apply(from_oci(resources))
+        self.cgroup.create(self.prepared.host.controllers.intersection(ACCOUNTED))
+        limits = from_oci(resources)
+        if settings(limits):
+            self.cgroup.apply(limits)
         self.cgroup_fd = self.cgroup.open()
         if self.prepared.device_program >= 0:
             device_programs.attach_loaded(self.cgroup_fd, self.prepared.device_program)
+            os.close(self.prepared.device_program)
 
     def open_joined(self) -> list[Joined]:
         """Open the namespaces that others made, while the host's /proc is in sight."""

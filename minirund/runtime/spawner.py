@@ -17,10 +17,11 @@ import json
 import os
 import signal
 import socket
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 from cgroups import devices as device_programs
-from cgroups.cgroup import find_mount
+from cgroups.cgroup import Cgroup, find_mount
 from cgroups.errors import NoCgroup2
 from minirund import wire
 from minirund.runtime import init, seccomp, shim, syscalls
@@ -32,7 +33,8 @@ CACHED = 64
 class Cache:
     """Compiled programs by the text they were made from; the oldest goes first."""
 
-    def __init__(self) -> None:
+    def __init__(self, full_library: Callable[[], None]) -> None:
+        self._full_library = full_library
         self._filters: dict[str, bytes] = {}
         self._devices: dict[str, int] = {}
 
@@ -42,7 +44,7 @@ class Cache:
             return b""
         key = json.dumps(profile)
         if key not in self._filters:
-            self._filters[key] = seccomp.compile_profile(profile)
+            self._filters[key] = seccomp.compile_aside(profile, self._full_library)
             if len(self._filters) > CACHED:
                 del self._filters[next(iter(self._filters))]
         return self._filters[key]
@@ -59,11 +61,18 @@ class Cache:
         return self._devices[key]
 
 
+    def keep_only(self, program: int) -> None:
+        """In a shim: close the device programs that are not its own."""
+        for each in self._devices.values():
+            if each != program:
+                os.close(each)
+
+
 class Spawner:
     """The loop. Owns the control channel."""
 
-    def __init__(self, channel: wire.Channel, host: Host) -> None:
-        self._channel, self._host, self._cache = channel, host, Cache()
+    def __init__(self, channel: wire.Channel, host: Host, full_library: Callable[[], None]) -> None:
+        self._channel, self._host, self._cache = channel, host, Cache(full_library)
 
     def run(self) -> None:
         """Until the daemon has gone."""
@@ -83,6 +92,7 @@ class Spawner:
             return
         if pid == 0:
             self._channel.close()
+            self._cache.keep_only(prepared.device_program)
             shim.main(launch, prepared, descriptors)
 
     def _prepare(self, launch: wire.Launch) -> shim.Prepared:
@@ -97,8 +107,25 @@ class Spawner:
             channel.send(init.failure(error, "prepare the start"))
 
 
-def main(control: int) -> NoReturn:
-    """The process's life; ``control`` is the inherited socket."""
+def close_input_and_output() -> None:
+    """stdin and stdout are the daemon's, and shims outlive it; what goes wrong is said on stderr."""
+    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    for descriptor in (0, 1):
+        os.dup2(null, descriptor)
+    os.close(null)
+
+
+def look_at_host() -> Host:
+    """What does not change while we live."""
+    try:
+        mount = find_mount()
+    except NoCgroup2:
+        return Host.look("", frozenset())
+    return Host.look(mount, Cgroup(mount).controllers())
+
+
+def main(control: int, full_library: Callable[[], None]) -> NoReturn:
+    """The process's life; ``control`` is the inherited socket, ``full_library`` takes the stand-ins away (lean.py)."""
     syscalls.set_dumpable(False)
     syscalls.set_title("minirund-spawner")
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps the shims that end before us
@@ -106,13 +133,10 @@ def main(control: int) -> NoReturn:
     os.umask(0o022)
     os.chdir("/")
     os.set_inheritable(control, False)
-    try:
-        mount = find_mount()
-    except NoCgroup2:
-        mount = ""
+    close_input_and_output()
     gc.collect()
     gc.disable()
     gc.freeze()
     channel = wire.Channel(socket.socket(fileno=control))
-    Spawner(channel, Host.look(mount)).run()
+    Spawner(channel, look_at_host(), full_library).run()
     os._exit(0)

@@ -27,7 +27,7 @@ READONLY = [f"/proc/{name}" for name in "bus fs irq sys sysrq-trigger".split()]
 QUIET = ["nosuid", "noexec", "nodev"]
 
 
-def default_config(cgroups_path: str = "/minirund/hand-written") -> Config:
+def default_config(cgroups_path: str = "/minirund-hand-written") -> Config:
     """The configuration. Change what should be different."""
     return {
         "ociVersion": VERSION,

@@ -221,7 +221,7 @@ def test_a_full_disk_does_not_stop_the_container(runtime: Runtime, tmp_path: Pat
         stream.finish()
         text = [content for _stream, _tag, content in bundle.records()]
         assert text[-1] == b"after"
-        assert b"bytes of output are missing here" in text[-2]
+        assert any(b"bytes of output are missing here" in each for each in text)
         missing = sum(int(each.split()[1]) for each in text if each.startswith(b"minirund:"))
         assert 2 * text.count(b"y") + missing == 3000000
     finally:
