@@ -9,6 +9,7 @@ same is read from its system calls. ``--strace`` writes one cycle and one comman
 from __future__ import annotations
 
 import argparse
+import itertools
 import re
 import statistics
 import subprocess
@@ -66,6 +67,7 @@ def exec_(api: Api, spans: Spans, container: str) -> None:
     clock.lap("exec start, output")
 
 
+REST = 0.15  # seconds, as in run.py
 REQUEST = re.compile(r'^(\d+\.\d+) send\w*\(\d+, .*"([A-Z]+) /v[\d.]+/([^ ?]*)')
 MARK = re.compile(r"^(\d+\.\d+) (\w+)\(")
 
@@ -79,7 +81,7 @@ def command_spans(trace: str, spans: Spans) -> None:
             marks.append((float(found[1]), f"{found[2]} {re.sub('[0-9a-f]{64}', 'ID', found[3])}"))
         elif (mark := MARK.match(line)) and (not marks or mark[2] in {"exit_group"}):
             marks.append((float(mark[1]), "client starts" if mark[2] == "execve" else mark[2]))
-    for (start, name), (end, _) in zip(marks, marks[1:], strict=False):
+    for (start, name), (end, _) in itertools.pairwise(marks):
         spans.setdefault(name, []).append((end - start) * 1000)
 
 
@@ -143,6 +145,7 @@ def times(engine: Minirund, api: Api, runs: int) -> None:
 def repeat(runs: int, work: Callable[[Spans], None]) -> Spans:
     spans: Spans = {}
     for _ in range(runs):
+        time.sleep(REST)
         work(spans)
     return spans
 
