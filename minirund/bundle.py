@@ -19,6 +19,7 @@ bytes as they came.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 from dataclasses import dataclass
@@ -122,6 +123,12 @@ class Bundle:
 
 
 def start_time(pid: int) -> int:
-    """When a process started, in clock ticks since boot (field 22 of /proc/PID/stat). Raises OSError if it has gone."""
+    """When a process started, in clock ticks since boot (field 22 of /proc/PID/stat). Raises OSError if it has gone.
+
+    One that has ended and only waits for its parent to take note (a zombie) has gone.
+    """
     with open(f"/proc/{pid}/stat", "rb") as file:
-        return int(file.read().rpartition(b")")[2].split()[19])
+        fields = file.read().rpartition(b")")[2].split()
+    if fields[0] in (b"Z", b"X"):
+        raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
+    return int(fields[19])

@@ -1,7 +1,7 @@
 """The runtime alone: ``python -m minirund.runtime run BUNDLE`` and ``... spec``.
 
-``run`` starts a bundle with the caller's own stdin, stdout and stderr, through the same spawner and shim as always, waits for
-its end and passes its exit code on. ``spec`` prints a default config.json. So somebody can try out a
+``run`` starts a bundle with the caller's own stdin, stdout and stderr, through the same spawner and shim as always,
+waits for its end and passes its exit code on. ``spec`` prints a default config.json. So somebody can try out a
 configuration written by hand, with no daemon:
 
     mkdir -p b/rootfs/bin && cp /bin/busybox b/rootfs/bin/sh

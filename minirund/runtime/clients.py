@@ -29,7 +29,7 @@ def frame(stream: int, data: bytes) -> bytes:
 
 
 class DetachKeys:
-    """Watches typed bytes for the sequence that detaches. What looked like its beginning is passed on when it wasn't."""
+    """Watches typed bytes for the sequence that detaches. What only looked like its beginning is passed on."""
 
     def __init__(self, keys: bytes) -> None:
         self._keys, self._held = keys, b""
@@ -165,7 +165,7 @@ class Client:
             self._refill()
 
     def _refill(self) -> None:
-        """While the log is replayed: the next pieces of it. At its end comes what is not in it yet, then the present."""
+        """While the log is replayed: its next pieces. At its end comes what is not in it yet, then the present."""
         while self.replay is not None and len(self._out) < ROOM:
             pairs = self.replay.read()
             for stream, data in pairs or self._stdio.unrecorded():

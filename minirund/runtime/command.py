@@ -22,11 +22,8 @@ def module_path() -> list[str]:
     import minirund  # noqa: PLC0415 - by its place we know ours
 
     ours = os.path.dirname(os.path.dirname(os.path.abspath(minirund.__file__)))
-    found = [ours]
-    for directory in sys.path:
-        if directory != ours and os.path.exists(os.path.join(directory, "prctl.py")):
-            found.append(os.path.abspath(directory))
-    return found
+    theirs = (each for each in sys.path if os.path.exists(os.path.join(each, "prctl.py")))
+    return [ours, *(os.path.abspath(each) for each in theirs if each != ours)]
 
 
 def command(control: int) -> list[str]:

@@ -47,7 +47,7 @@ class Control:
         os.chmod(self._path, 0o600)
         listener.listen(8)
         self._listener, self._inode = listener, os.stat(self._path).st_ino
-        self._loop.watch(listener.fileno(), READ, lambda _events: self._accept())
+        self._loop.watch(listener.fileno(), READ, lambda _events: self._accept(listener))
 
     def send(self, message: wire.Message) -> None:
         """Say it to the daemon, if there is one."""
@@ -68,10 +68,9 @@ class Control:
         self._channel = None
         self._queue.clear()
 
-    def _accept(self) -> None:
-        assert self._listener is not None
+    def _accept(self, listener: socket.socket) -> None:
         try:
-            accepted, _address = self._listener.accept()
+            accepted, _address = listener.accept()
         except OSError:
             return
         self._take(wire.Channel(accepted))

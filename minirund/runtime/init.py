@@ -43,8 +43,10 @@ def join_namespaces(ctx: Context) -> None:
 
 
 def new_cgroup_namespace(ctx: Context) -> None:
-    """From inside, the container's own cgroup is the root of all. Made here and not by clone3: its root is the cgroup of
-    who makes it, and the shim stays in its own."""
+    """From inside, the container's own cgroup is the root of all.
+
+    Made here and not by clone3: such a namespace's root is the cgroup of who makes it, and the shim stays in its own.
+    """
     if ctx.has_new("cgroup"):
         syscalls.unshare(syscalls.CLONE_NEWCGROUP)
 

@@ -1,10 +1,10 @@
 """Stand-ins for six modules of the standard library: what they cost is paid by every container.
 
-A shim is a fork of the spawner, so whatever the spawner imports is in every shim's page tables, and the part of it that
-is written to (every reference count is) becomes the shim's own. ``dataclasses`` alone brings inspect, ast and dis: 1.5 MB
-of 2.7 that the bare interpreter has. With these the spawner has half the memory, forks in half the time, and a
-shim's share is a third. The rest of the project writes ``from dataclasses import dataclass`` as always: the
-spawner calls ``install`` before it imports anything of that, and other processes never do.
+A shim is a fork of the spawner, so whatever the spawner imports is in every shim's page tables, and the part of it
+that is written to (every reference count is) becomes the shim's own. ``dataclasses`` alone brings inspect, ast and dis:
+1.5 MB, where the bare interpreter has 2.7. With these the spawner has half the memory, and forks faster. The rest of
+the project writes ``from dataclasses import dataclass`` as always: the spawner calls ``install`` before it imports
+anything of that, and other processes never do.
 
     dataclasses   dataclass, field, fields: init, repr, eq
     typing        names that mean nothing at run time, NamedTuple
@@ -16,6 +16,7 @@ Only what the fork side uses is here; a use that is not fails at import, in the 
 
 from __future__ import annotations
 
+import array
 import builtins
 import collections
 import sys
@@ -42,7 +43,7 @@ def dataclass(cls: Any = None, **options: Any) -> Any:
     if cls is None:
         return lambda decorated: dataclass(decorated, **options)
     made = []
-    for name in cls.__dict__.get("__annotations__", {}):
+    for name in cls.__dict__.get("__annotations__", {}):  # noqa: RUF063 - inspect is what we do without
         value = cls.__dict__.get(name, MISSING)
         each = value if isinstance(value, Field) else Field(value)
         each.name = name
@@ -108,7 +109,7 @@ class _NamedTupleMeta(type):
         if not bases:
             return super().__new__(mcs, name, bases, space)
         names = list(space.get("__annotations__", {}))
-        base = collections.namedtuple(name, names, defaults=[space[each] for each in names if each in space])  # type: ignore[misc]  # noqa: PYI024
+        base = collections.namedtuple(name, names, defaults=[space[each] for each in names if each in space])  # type: ignore[misc]
         body = {key: value for key, value in space.items() if key not in names and key != "__classcell__"}
         return builtins.type(name, (base,), {"__slots__": (), **body})
 
@@ -140,8 +141,6 @@ def socketpair(family: int = 1, kind: int = 1, protocol: int = 0) -> tuple[Socke
 
 def send_fds(sock: Any, buffers: list[bytes], descriptors: list[int], flags: int = 0) -> int:
     """As ``socket.send_fds``; unlike it, with the flags."""
-    import array
-
     rights = (lean.socket.SOL_SOCKET, lean.socket.SCM_RIGHTS, array.array("i", descriptors))
     sent: int = sock.sendmsg(buffers, [rights] if descriptors else [], flags)
     return sent
@@ -149,8 +148,6 @@ def send_fds(sock: Any, buffers: list[bytes], descriptors: list[int], flags: int
 
 def recv_fds(sock: Any, size: int, count: int, flags: int = 0) -> tuple[bytes, list[int], int, Any]:
     """As ``socket.recv_fds``."""
-    import array
-
     data, ancillary, got, address = sock.recvmsg(size, lean.socket.CMSG_LEN(count * 4), flags)
     descriptors = array.array("i")
     for level, kind, payload in ancillary:
@@ -186,9 +183,7 @@ def _stand_ins() -> Iterator[types.ModuleType]:
     yield _module("dataclasses", dataclass=dataclass, field=Field, fields=fields)
     yield _typing()
     yield _json()
-    yield _module(
-        "socket", lean.socket, socket=Socket, socketpair=socketpair, send_fds=send_fds, recv_fds=recv_fds
-    )
+    yield _module("socket", lean.socket, socket=Socket, socketpair=socketpair, send_fds=send_fds, recv_fds=recv_fds)
     yield _module("signal", lean.signal)
     yield _module("pathlib", Path=Anything)
 

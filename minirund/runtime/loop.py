@@ -1,7 +1,7 @@
 """One thread, many descriptors: epoll says which is ready, and its handler is called.
 
-Level-triggered, so a handler may take a part of what is there. A handler must bear being called for nothing: a descriptor
-that was closed and given out again during one round gets the old one's event.
+Level-triggered, so a handler may take a part of what is there. A handler must bear being called for nothing: a
+descriptor that was closed and given out again during one round gets the old one's event.
 """
 
 from __future__ import annotations

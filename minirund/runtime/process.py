@@ -1,8 +1,8 @@
-"""A process that the shim starts: init, or an exec. One clone3, a report socket, a pidfd, and who gets what of its stdio.
+"""A process that the shim starts: init, or an exec. One clone3, a report socket, a pidfd, and pipes.
 
-The parent's half of ``init.py``: it makes the pipes, clones, and turns what the child reports and how it ends into calls
-of two functions. The child is a copy of the shim: same memory, same descriptors; those that are the shim's own are
-close-on-exec, so execve ends them.
+The parent's half of ``init.py``: it makes the pipes, clones, and turns what the child reports and how it ends into
+calls of three functions. The child is a copy of the shim: same memory, same descriptors; those that are the shim's own
+are close-on-exec, so execve ends them.
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ def make_pipes(ctx: Context, stdin: bool, output: bool = True) -> Pipes:
     out_shim, out_child = os.pipe2(os.O_CLOEXEC) if output else (-1, null)
     err_shim, err_child = os.pipe2(os.O_CLOEXEC) if output else (-1, null)
     ctx.stdio = (in_child, out_child, err_child)
+    if null not in ctx.stdio:
+        os.close(null)
     return Pipes(in_shim, out_shim, err_shim)
 
 
@@ -74,7 +76,7 @@ class Process:
         self._report = report
         report.setblocking(False)
         self._connect(pipes)
-        self._loop.watch(report.fileno(), READ, lambda _events: self._read_report())
+        self._loop.watch(report.fileno(), READ, lambda _events: self._read_report(report))
         self._loop.watch(self.pidfd, READ, lambda _events: self._reap())
 
     def _close_childs_ends(self, ctx: Context) -> None:
@@ -91,11 +93,10 @@ class Process:
         if pipes.stdin >= 0:
             self._session.set_input(pipes.stdin)
 
-    def _read_report(self) -> None:
+    def _read_report(self, report: socket.socket) -> None:
         """Until its end: a terminal, a failure, or the word that execve comes next."""
-        assert self._report is not None
         try:
-            data, descriptors, _flags, _address = socket.recv_fds(self._report, REPORT_BYTES, 1, socket.MSG_CMSG_CLOEXEC)
+            data, descriptors, _flags, _address = socket.recv_fds(report, REPORT_BYTES, 1, socket.MSG_CMSG_CLOEXEC)
         except BlockingIOError:
             return
         if data == TERMINAL and descriptors:
@@ -105,43 +106,41 @@ class Process:
         elif data:
             self._failed = read_failure(data)
         else:
-            self._end_report()
+            self._end_report(report)
 
-    def _end_report(self) -> None:
-        assert self._report is not None
-        self._loop.forget(self._report.fileno())
-        self._report.close()
+    def _end_report(self, report: socket.socket) -> None:
+        self._loop.forget(report.fileno())
+        report.close()
         self._report = None
         if self._ready and self._failed is None:
             self._on_started()
         if self.code is not None:
-            self._finish()
+            self._finish(self.code)
 
     def _reap(self) -> None:
         """The process has ended; a report that is still open is read to its end first."""
         result = os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED)
-        if result is None:
-            return  # not asked for with WNOHANG, so it does not happen
+        if result is None:  # WNOHANG was not asked for: this is for the type checker
+            return
         self._loop.forget(self.pidfd)
         exited = result.si_code == os.CLD_EXITED
         self.code = result.si_status if exited else 128 + result.si_status
         if self._report is None:
-            self._finish()
+            self._finish(self.code)
 
-    def _finish(self) -> None:
-        assert self.code is not None
+    def _finish(self, code: int) -> None:
         if self._failed is not None:
             self._on_failed(self._failed)
         elif not self._ready:
             self._on_failed(wire.Failed("start", 0, "", "container init ended before its program could be executed"))
         else:
-            self._on_exited(self.code)
+            self._on_exited(code)
 
     def reap_now(self) -> None:
         """It has ended or is about to: hear its report out, and reap it."""
         while self._report is not None:
             self._report.setblocking(True)
-            self._read_report()
+            self._read_report(self._report)
         if self.code is None:
             self._reap()
 

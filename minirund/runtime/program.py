@@ -133,7 +133,7 @@ def execute(ctx: Context) -> None:
     env = dict(each.partition("=")[::2] for each in environment(ctx))
     ctx.report.send(READY)
     try:
-        os.execve(ctx.program, args, env)
+        os.execve(ctx.program, args, env)  # noqa: S606 - the point of it all
     except OSError as error:
         code = NOT_FOUND if error.errno == errno.ENOENT else NOT_EXECUTABLE
         raise StartFailed(f"exec {ctx.program}: {os.strerror(error.errno or 0).lower()}", code) from error

@@ -1,11 +1,12 @@
-"""The container's file system, put together in its own mount namespace: nothing here is seen on the host, and the kernel
-takes it all away with the namespace's last process.
+"""The container's file system, put together in its own mount namespace.
+
+Nothing here is seen on the host, and the kernel takes it all away with the namespace's last process.
 
 Until ``change_root`` the host's tree is still the root, and the container's is a directory open as ``ctx.root``. All
 paths inside it go through ``paths``. A bind mount starts as a detached copy of its source, taken before anything of the
 image is in sight, and is attached to a descriptor: neither end can be exchanged under our hands.
 
-Sources: mount(2), open_tree(2), move_mount(2), pivot_root(2), mount_namespaces(7); OCI runtime-spec config.md, "Mounts".
+Sources: mount(2), open_tree(2), move_mount(2), pivot_root(2), mount_namespaces(7); OCI runtime-spec config.md.
 """
 
 from __future__ import annotations

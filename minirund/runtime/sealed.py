@@ -36,6 +36,6 @@ def execute_sealed() -> None:
     tree = syscalls.open_tree(syscalls.AT_FDCWD, interpreter)
     syscalls.mount_setattr(tree, syscalls.MOUNT_ATTR_RDONLY, named=interpreter)
     try:
-        os.execve(tree, [interpreter, *sys.orig_argv[1:]], {**os.environ, SEALED: "yes"})
+        os.execve(tree, [interpreter, *sys.orig_argv[1:]], {**os.environ, SEALED: "yes"})  # noqa: S606
     except OSError as error:
         raise StepFailed("execute the sealed interpreter", error.errno or 0, interpreter) from error

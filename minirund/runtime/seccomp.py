@@ -66,7 +66,8 @@ def _compile_into(writer: int, profile: dict[str, Any], prepare: Callable[[], No
         prepare()
         answer = DONE + compile_profile(profile)
     except BaseException as error:
-        answer = b"-" + (str(error) if isinstance(error, StepFailed) else f"compile the seccomp profile: {error}").encode()
+        what = "" if isinstance(error, StepFailed) else "compile the seccomp profile: "
+        answer = f"-{what}{error}".encode()
     with os.fdopen(writer, "wb") as pipe:
         pipe.write(answer)
     return 0

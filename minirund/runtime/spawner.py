@@ -60,7 +60,6 @@ class Cache:
                 os.close(self._devices.pop(next(iter(self._devices))))
         return self._devices[key]
 
-
     def keep_only(self, program: int) -> None:
         """In a shim: close the device programs that are not its own."""
         for each in self._devices.values():

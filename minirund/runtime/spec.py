@@ -37,7 +37,7 @@ def default_config(cgroups_path: str = "/minirund-hand-written") -> Config:
             "args": ["/bin/sh"],
             "env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
             "cwd": "/",
-            "capabilities": {kind: CAPABILITIES for kind in ("bounding", "effective", "permitted")},  # type: ignore[typeddict-item]
+            "capabilities": {"bounding": CAPABILITIES, "effective": CAPABILITIES, "permitted": CAPABILITIES},
             "noNewPrivileges": False,
         },
         "root": {"path": "rootfs", "readonly": False},

@@ -4,9 +4,9 @@
     process ──pipe or terminal──▶ Session ──▶ client, client, ...
     process ◀──pipe or terminal── Sink ◀───── client, client, ...
 
-A Session belongs to the container or to one exec, and lives in the shim. Every byte is read once. When a client's buffer
-is full, the process is not read from until there is room, so the process itself waits: that is backpressure. A Session
-ends when its process and all outputs have ended; then its clients get what is left, and are closed.
+A Session belongs to the container or to one exec, and lives in the shim. Every byte is read once. When a client's
+buffer is full, the process is not read from until there is room, so the process itself waits: that is backpressure. A
+Session ends when its process and all outputs have ended; then its clients get what is left, and are closed.
 """
 
 from __future__ import annotations

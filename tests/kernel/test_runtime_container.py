@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from bundles import Result, Runtime, TestBundle, make_bundle, make_rootfs
 
+from minirund import wire
+
 
 @pytest.fixture(scope="module")
 def runtime() -> Iterator[Runtime]:
@@ -113,7 +115,8 @@ def test_only_three_descriptors(runtime: Runtime, bundle: TestBundle) -> None:
 
 
 def test_dev_has_the_standard_nodes_and_links(runtime: Runtime, bundle: TestBundle) -> None:
-    script = "cd /dev; for n in null zero full random urandom tty; do stat -c '%n %a %t %T' $n; done; readlink fd; readlink ptmx"
+    script = "cd /dev; for n in null zero full random urandom tty; do stat -c '%n %a %t %T' $n; done"
+    script += "; readlink fd; readlink ptmx"
     assert lines(runtime.sh(bundle, script)) == [
         *("null 666 1 3", "zero 666 1 5", "full 666 1 7", "random 666 1 8", "urandom 666 1 9", "tty 666 5 0"),
         *("/proc/self/fd", "pts/ptmx"),
@@ -251,8 +254,6 @@ def test_long_paths(runtime: Runtime, tmp_path: Path, lower: Path) -> None:
 
 @pytest.mark.parametrize(("number", "code"), [(15, 143), (9, 137), (2, 130)])
 def test_signals_end_it(runtime: Runtime, bundle: TestBundle, number: int, code: int) -> None:
-    from minirund import wire
-
     container = runtime.launch(bundle, "/bin/sh", "-c", "trap 'trap - TERM INT; exit $((128 + S))' TERM INT; sleep 99")
     container.started()
     container.control.send(wire.Signal(9 if number == 9 else number))

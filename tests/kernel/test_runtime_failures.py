@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -72,9 +73,7 @@ def shims_of(bundle: TestBundle) -> list[int]:
         ("/rubbish", "exec /rubbish: exec format error", 126),
     ],
 )
-def test_programs_that_cannot_run(
-    runtime: Runtime, bundle: TestBundle, program: str, message: str, code: int
-) -> None:
+def test_programs_that_cannot_run(runtime: Runtime, bundle: TestBundle, program: str, message: str, code: int) -> None:
     failed = fails(runtime, bundle, program)
     assert (failed.message, failed.exit_code) == (message, code)
 
@@ -164,8 +163,6 @@ class Headless(dict):  # type: ignore[type-arg]
 
 
 def test_raising_a_hard_limit_says_what_it_needs(runtime: Runtime, bundle: TestBundle) -> None:
-    import resource
-
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     bundle.config["process"]["rlimits"] = [{"type": "RLIMIT_NOFILE", "soft": hard + 1, "hard": hard + 1}]
     result = runtime.run(bundle, "/bin/true")
