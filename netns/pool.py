@@ -12,6 +12,7 @@ empty pool makes the next ``take`` do the work itself, and what is wrong is rais
 """
 
 import threading
+import time
 from collections import deque
 from contextlib import ExitStack, suppress
 from ipaddress import IPv4Interface
@@ -24,6 +25,7 @@ from netns.namespace import NetworkNamespace
 from netns.veth import Endpoint, connect
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 10.0  # seconds between refills that fail
+REST = 0.01  # seconds before a refill: whoever took one is busy starting a container, and should have the processor
 
 Entry = tuple[NetworkNamespace, Endpoint]
 
@@ -122,6 +124,7 @@ class ReadyPool:
     def _refill(self) -> None:
         pause = FIRST_PAUSE
         while self._wait_until_wanted():
+            time.sleep(REST)
             try:
                 entry = self.make()
             except (NetworkError, OSError, RuntimeError):  # RuntimeError: no thread can be started
