@@ -2,6 +2,7 @@
 
     python tests/soak.py serial --runs 500       500 `run --rm`, one after another, with minirun and with docker
     python tests/soak.py burst --at-once 100     100 of them at once
+    python tests/soak.py races --rounds 100      what may happen at the same moment: see races.py
     python tests/soak.py kill9 --rounds 200      the daemon killed with SIGKILL under load, started again, compared
 
 Every part prints figures and ends with 1 if anything was lost or left. test_survival.py runs short versions.
@@ -37,6 +38,7 @@ from typing import Any
 if __name__ == "__main__":  # run as a program, from anywhere
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
+import races
 from daemon import DaemonFailed, DaemonHost
 
 from cgroups.cgroup import subdirectories
@@ -194,6 +196,16 @@ def burst(host: DaemonHost, at_once: int) -> None:
             list(pool.map(lambda number: one_run(host, number), range(at_once)))
         figures(host, f"{at_once} at once, {time_number + 1}. time, {time.monotonic() - began:.1f} s")
     agree(host)
+
+
+def all_races(host: DaemonHost, rounds: int) -> None:
+    """Each of races.py."""
+    for race in races.RACES:
+        try:
+            races.run(host, race, rounds)
+        except races.Broken as error:
+            raise Lost(str(error)) from error
+        figures(host, race.__name__)
 
 
 # --- kill -9 ---
@@ -480,7 +492,7 @@ def kill9(host: DaemonHost, rounds: int, seed: int = 1) -> None:
 def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=("serial", "burst", "kill9", "all"))
+    parser.add_argument("part", choices=("serial", "burst", "races", "kill9", "all"))
     parser.add_argument("--runs", type=int, default=500)
     parser.add_argument("--at-once", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=200)
@@ -489,6 +501,7 @@ def main() -> int:
     parts: dict[str, Callable[[DaemonHost], None]] = {
         "serial": lambda host: serial(host, options.runs),
         "burst": lambda host: burst(host, options.at_once),
+        "races": lambda host: all_races(host, options.rounds),
         "kill9": lambda host: kill9(host, options.rounds, options.seed),
     }
     return sum(report(name, parts[name]) for name in (parts if options.part == "all" else (options.part,)))
