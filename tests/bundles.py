@@ -159,8 +159,9 @@ class Stream:
 def frames(data: bytes) -> Iterator[tuple[int, bytes]]:
     """Docker's frames, taken apart."""
     while data:
+        if len(data) < 8 or len(data) < 8 + struct.unpack(">BxxxI", data[:8])[1]:
+            return  # its rest is still on the way
         stream, length = struct.unpack(">BxxxI", data[:8])
-        assert len(data) >= 8 + length, "a torn frame"
         yield stream, data[8 : 8 + length]
         data = data[8 + length :]
 
