@@ -59,8 +59,11 @@ class Catalog:
         return name
 
     def put(self, record: Container) -> Container:
-        """Save a container's record, new or changed."""
+        """Save a container's record, new or changed. Raises StorageFull: then all is as it was."""
         self._store.put(record)
+        return self._place(record)
+
+    def _place(self, record: Container) -> Container:
         old = self._containers.get(record.id)
         if old is not None and old.name != record.name:
             del self._names[old.name]
@@ -69,14 +72,15 @@ class Catalog:
         return record
 
     def change(self, container_id: str, **changes: object) -> Container:
-        """Put a record in place that differs so."""
-        return self.put(self.get(container_id).but(**changes))
+        """Put a record in place that differs so. It says what has come to pass: a full disk is nothing against it."""
+        record = self.get(container_id).but(**changes)
+        self._store.settle(record)
+        return self._place(record)
 
     def delete(self, record: Container) -> None:
         """Forget a container and its execs."""
-        with self._store.transaction():
-            self.forget_execs(record.id)
-            self._store.delete(record)
+        self.forget_execs(record.id)
+        self._store.delete(record)
         self._containers.pop(record.id, None)
         if self._names.get(record.name) == record.id:
             del self._names[record.name]
@@ -92,9 +96,15 @@ class Catalog:
             raise NotFound(f"No such exec instance: {exec_id[:256]}")
         return self._execs[ident]
 
-    def put_exec(self, record: Exec) -> Exec:
-        """Save an exec's record."""
+    def add_exec(self, record: Exec) -> Exec:
+        """Save a new exec's record. Raises StorageFull."""
         self._store.put(record)
+        self._execs[record.id] = record
+        return record
+
+    def put_exec(self, record: Exec) -> Exec:
+        """Save what has become of an exec."""
+        self._store.settle(record)
         self._execs[record.id] = record
         return record
 

@@ -20,6 +20,7 @@ from minirund.engine.lifecycle import Event, Status
 from minirund.engine.names import check_name, new_id
 from minirund.engine.records import Container, Image, Json
 from minirund.engine.runner import Runner, clear_cgroup
+from minirund.engine.transfer import storage_errors
 from minirund.engine.trash import Trash
 from minirund.engine.waiters import answer
 from minirund.errors import Conflict, EngineError, InvalidArgument, MinirundError, NotFound
@@ -97,7 +98,8 @@ class Containers:
         directory = self._runner.bundle(container).rw_path
         try:
             self._catalog.put(container)  # from here on the name is taken
-            await asyncio.to_thread(create_rw, directory)
+            with storage_errors(directory):
+                await asyncio.to_thread(create_rw, directory)
         except BaseException:
             self._catalog.delete(container)
             self._trash.put(os.path.dirname(directory))
@@ -202,7 +204,7 @@ class Containers:
             raise InvalidArgument("Neither old nor new names may be empty")
         if check_name(name) == container.name:
             raise InvalidArgument("Renaming a container with the same name as its current name")
-        renamed = self._catalog.change(container.id, name=self._catalog.claim(name))
+        renamed = self._catalog.put(container.but(name=self._catalog.claim(name)))
         self._events.container("rename", renamed, oldName=f"/{container.name}")
 
     # ---- remove ----

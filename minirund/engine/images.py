@@ -10,21 +10,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
-from datetime import datetime
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from minirund.engine.events import Events
-from minirund.engine.fetch import LayerFetcher, StoredImage
+from minirund.engine.fetch import LayerFetcher
 from minirund.engine.filters import Filters, check_keys, label_matches
+from minirund.engine.image_records import from_store, index_entries, seconds, with_name, without_name
 from minirund.engine.load import LoadedImage, Loader
 from minirund.engine.names import by_prefix
 from minirund.engine.progress import Message
 from minirund.engine.pull import Puller
 from minirund.engine.records import Container, Image, Json
 from minirund.engine.store import Store
-from minirund.engine.transfer import storage_errors
 from minirund.errors import Conflict, InvalidArgument, NotFound
 from minirund.registry import reference as names
 from minirund.registry.auth import credentials as to_credentials
@@ -34,6 +33,8 @@ from minirund.registry.reference import Reference
 from overlayfs.content import ContentStore
 from overlayfs.layer import LayerStore
 from overlayfs.mount import describe
+
+log = logging.getLogger(__name__)
 
 Bodies = list[Json]
 Chains = list[str]
@@ -147,15 +148,29 @@ class Images:
 
     def _name(self, image_id: str, name: str) -> None:
         """Make ``name`` stand for this image, and for no other."""
-        with self._store.transaction():
+        with self._together():
             old = self._images.get(self._names.get(name, ""))
             if old is not None and old.id != image_id:
-                self._put(_without(old, name))
-            self._put(_with(self._images[image_id], name))
+                self._put(without_name(old, name))
+            self._put(with_name(self._images[image_id], name))
         self._write_index()
+
+    @contextlib.contextmanager
+    def _together(self) -> Iterator[None]:
+        """Changes that are saved together, or are none in memory either. Nothing may be awaited inside."""
+        before = dict(self._images), dict(self._names)
+        try:
+            with self._store.transaction():
+                yield
+        except BaseException:
+            self._images, self._names = before
+            raise
 
     def _put(self, image: Image) -> None:
         self._store.put(image)
+        self._place(image)
+
+    def _place(self, image: Image) -> None:
         for name in (*image.tags, *image.digests):
             self._names[name] = image.id
         self._images[image.id] = image
@@ -166,8 +181,11 @@ class Images:
         self._put(fresh if old is None else fresh.but(tags=old.tags, digests=old.digests))
 
     def _write_index(self) -> None:
-        with storage_errors(self.content.root):
-            self.content.write_index([entry for image in self.all() for entry in _index_entries(image)])
+        """For others who read the store; the database is what counts, so a full disk does not undo a change."""
+        try:
+            self.content.write_index([entry for image in self.all() for entry in index_entries(image)])
+        except OSError as error:
+            log.warning("index.json is not up to date: %s", error)
 
     # ---- in ----
 
@@ -182,8 +200,9 @@ class Images:
             found = await pull.run(sink)
             name = str(found.reference) if found.reference.tag and not found.reference.digest else found.repo_digest
             newer = self._names.get(name) != found.id
-            with self._store.transaction():
-                self._record(_image(found, await asyncio.to_thread(self.content.read, found.id)))
+            image = from_store(found, await asyncio.to_thread(self.content.read, found.id))
+            with self._together():
+                self._record(image)
                 self._name(found.id, found.repo_digest)
                 self._name(found.id, name)
             self._events.image("pull", found.id, found.reference.familiar())
@@ -205,7 +224,7 @@ class Images:
         return self._streamed(run)
 
     async def _take_in(self, loaded: LoadedImage) -> None:
-        self._record(_image(loaded, await asyncio.to_thread(self.content.read, loaded.id)))
+        self._record(from_store(loaded, await asyncio.to_thread(self.content.read, loaded.id)))
         for reference in loaded.names:
             self._name(loaded.id, str(reference))
             self._events.image("load", loaded.id, reference.familiar())
@@ -276,17 +295,19 @@ class Images:
             return gone
         self._store.delete(image)
         del self._images[image.id]
-        self._write_index()
         self._events.image("delete", image.id, image.id)
         gone.append({"Deleted": image.id})
-        return gone + [{"Deleted": chain} for chain in reversed(await self.collect())]
+        gone += [{"Deleted": chain} for chain in reversed(await self.collect())]
+        self._write_index()
+        return gone
 
     def _put_untagged(self, image: Image, taken: Iterable[str]) -> None:
         for name in taken:
-            image = _without(image, name)
+            image = without_name(image, name)
             self._names.pop(name, None)
             self._events.image("untag", image.id, image.id)
-        self._put(image)
+        self._store.settle(image)
+        self._place(image)
         self._write_index()
 
     async def prune(self, filters: Filters) -> tuple[Bodies, int]:
@@ -340,19 +361,6 @@ def _only_names(image: Image, patterns: Sequence[str]) -> Image:
     return image.but(tags=tags, digests=digests)
 
 
-def _with(image: Image, name: str) -> Image:
-    if "@" in name:
-        return image.but(digests=tuple(sorted({*image.digests, name})))
-    return image.but(tags=tuple(sorted({*image.tags, name})), pulled=time.time_ns())
-
-
-def _without(image: Image, name: str) -> Image:
-    return image.but(
-        tags=tuple(tag for tag in image.tags if tag != name),
-        digests=tuple(digest for digest in image.digests if digest != name),
-    )
-
-
 def _short(image: Image) -> str:
     return image.id.removeprefix("sha256:")[:12]
 
@@ -363,34 +371,3 @@ def _name_matches(name: str, pattern: str) -> bool:
     reference = names.parse(name)
     shown = (reference.familiar(), reference.familiar_name, str(reference), reference.name)
     return any(fnmatch.fnmatchcase(text, pattern) for text in shown)
-
-
-def _image(found: StoredImage, config: bytes) -> Image:
-    return Image(
-        id=found.id, manifest=found.manifest, layers=tuple(found.chain_ids), size=found.size,
-        created=seconds(json.loads(config).get("created")) * 1_000_000_000, pulled=time.time_ns(),
-        blobs=tuple(found.blobs), media_type=found.media_type, manifest_size=found.manifest_size,
-    )  # fmt: skip
-
-
-def _index_entries(image: Image) -> list[Json]:
-    """The image's descriptors in index.json: one for each name, as skopeo looks for them."""
-    entry: Json = {"mediaType": image.media_type, "digest": image.manifest, "size": image.manifest_size}
-    named = [{**entry, "annotations": {"org.opencontainers.image.ref.name": tag}} for tag in image.tags]
-    return named or [entry]
-
-
-def seconds(text: str | None) -> int:
-    """An RFC 3339 time as seconds since 1970, 0 for none or a bad one."""
-    with contextlib.suppress(ValueError, TypeError, AttributeError):
-        return int(datetime.fromisoformat(_microseconds(text or "")).timestamp())
-    return 0
-
-
-def _microseconds(text: str) -> str:
-    """Nanoseconds cut to what datetime reads."""
-    head, dot, rest = text.partition(".")
-    digits = rest.rstrip("Zz+-:0123456789") or rest
-    fraction = "".join(char for char in digits[:9] if char.isdigit())
-    zone = rest[len(fraction) :] if dot else ""
-    return f"{head}.{fraction[:6]}{zone}" if dot and fraction else text

@@ -28,6 +28,7 @@ from minirund.engine.preparation import Preparation
 from minirund.engine.records import Container, Endpoint, Exec, Json
 from minirund.engine.settings import Settings
 from minirund.engine.shims import Shim, Spawner
+from minirund.engine.transfer import storage_errors
 from minirund.engine.waiters import Live, answer
 from minirund.errors import Conflict, EngineError, InvalidArgument, StartFailed, StepFailed
 
@@ -123,8 +124,9 @@ class Runner:
         live = self.live(container.id)
         clients: list[tuple[wire.Attach | wire.Wait, int]] = []
         try:
-            container = self._catalog.change(container.id, endpoint=place.endpoint, error="", oom_killed=False)
-            await asyncio.to_thread(self._preparation.write, container, place, others)
+            container = self._catalog.put(container.but(endpoint=place.endpoint, error="", oom_killed=False))
+            with storage_errors(self.bundle(container).directory):
+                await asyncio.to_thread(self._preparation.write, container, place, others)
             clients = live.take_held()
             self._dismiss(live)
             live.awaited_removal = any(isinstance(client, wire.Wait) and client.removed for client, _ in clients)
