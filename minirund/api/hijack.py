@@ -243,6 +243,7 @@ class Protocol(HttpToolsProtocol):
             await self._send_all(head)
             descriptor = os.dup(self.transport.get_extra_info("socket").fileno())
         except BaseException:
+            self.cycle.disconnected = True  # nobody waits for an answer
             self.transport.abort()
             raise
         self.cycle.response_started = self.cycle.response_complete = True

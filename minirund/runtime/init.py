@@ -22,6 +22,7 @@ from minirund.runtime import devices, program, rootfs, security, syscalls
 from minirund.runtime.context import Context
 
 Step = Callable[[Context], None]
+LONGEST = 1000  # characters
 
 
 def new_session(_ctx: Context) -> None:
@@ -172,11 +173,17 @@ def report(ctx: Context, failed: wire.Failed) -> None:
 def failure(error: BaseException, step: str) -> wire.Failed:
     """Any exception as the message that crosses to the daemon."""
     if isinstance(error, StartFailed):
-        return wire.Failed(step, 0, "", str(error), error.exit_code)
+        return wire.Failed(step, 0, "", shortened(error), error.exit_code)
     if isinstance(error, StepFailed):
-        return wire.Failed(error.step, error.errno, error.path, str(error))
+        return wire.Failed(error.step[:LONGEST], error.errno, error.path[:LONGEST], shortened(error))
     if isinstance(error, OSError):
         path = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else ""
         told = StepFailed(step.replace("_", " "), error.errno or 0, path)
-        return wire.Failed(told.step, told.errno, told.path, str(told))
-    return wire.Failed(step, 0, "", f"{step}: {type(error).__name__}: {error}")
+        return wire.Failed(told.step, told.errno, told.path[:LONGEST], shortened(told))
+    return wire.Failed(step, 0, "", f"{step}: {type(error).__name__}: {shortened(error)}")
+
+
+def shortened(error: BaseException) -> str:
+    """What it says, beginning and end of it where it repeats a name of 64 KB: a report is one datagram."""
+    text = str(error)
+    return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} ... {text[-LONGEST // 2 :]}"

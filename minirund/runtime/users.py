@@ -57,7 +57,8 @@ def group(text: bytes | None) -> list[Entry]:
 def resolve(name: str, users: list[Entry], groups: list[Entry]) -> Identity:
     """The Identity for "name|uid[:group|gid]"; "" is root. Raises StartFailed."""
     user_part, _, group_part = name.partition(":")
-    user = _find(user_part or "0", users)
+    user_part = user_part or "0"  # an image need not have /etc/passwd for that
+    user = _find(user_part, users)
     if user is None and not user_part.isdecimal():
         raise StartFailed(f"unable to find user {user_part}: no matching entries in passwd file")
     uid, gid = (user.number, user.group) if user else (number(user_part), 0)
