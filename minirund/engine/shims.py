@@ -220,8 +220,10 @@ class Shim:
         self._link.catch_up()
 
     def close(self) -> None:
-        """Hang up; the shim goes on."""
+        """Hang up; the shim goes on. An exec that was asked for and has not been answered came too late."""
         self._link.close()
+        for ident in tuple(self._answers):
+            self._answer(wire.ExecFailed(ident, "exec", message="container is not running"))
 
     def _on_message(self, message: wire.Message, descriptors: list[int]) -> None:
         wire.close_all(descriptors)
