@@ -55,7 +55,7 @@ CREATE_OPTIONS = (
     Opt("memory-reservation", "bytes", "Memory that is left to it when the host runs short"),
     Opt("memory-swap", "swap", "Limit of memory and swap together, -1 for none"),
     Opt("memory-swappiness", "int", "How readily its memory is swapped, 0 to 100"),
-    Opt("mount", "list", "Mount something (type=bind,src=HOST,dst=CONTAINER[,readonly])"),
+    Opt("mount", "list", "Mount something (type=bind,src=HOST,dst=DIR[,ro])"),
     Opt("name", "string", "The container's name"),
     Opt("network", "list", "Network (bridge, none, host, container:NAME, or a network's name)"),
     Opt("network-alias", "list", "Another name on the network"),
