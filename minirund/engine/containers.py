@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal as signals
 import time
 from collections.abc import AsyncIterator
@@ -22,6 +23,7 @@ from minirund.engine.records import Container, Image, Json
 from minirund.engine.runner import Runner, clear_cgroup
 from minirund.engine.transfer import storage_errors
 from minirund.engine.trash import Trash
+from minirund.engine.usage import disk_usage
 from minirund.engine.waiters import answer
 from minirund.errors import Conflict, EngineError, InvalidArgument, MinirundError, NotFound
 from overlayfs.diff import changes
@@ -340,7 +342,8 @@ class Containers:
         container = self.get(ref)
         upper = f"{self._runner.bundle(container).rw_path}/upper"
         lowers = [self._images.layers.get(chain).path for chain in reversed(container.layers)]
-        found = await asyncio.to_thread(lambda: list(changes(upper, lowers)))  # type: ignore[arg-type]
+        with storage_errors(upper):
+            found = await asyncio.to_thread(lambda: list(changes(upper, lowers)))  # type: ignore[arg-type]
         return [("CAD".index(change.kind), change.path) for change in found]
 
     def list(self, all: bool, limit: int | None, filters: Filters) -> list[Container]:
@@ -374,29 +377,15 @@ def merge(config: Json, image: Json) -> Json:
 def parse_signal(text: str) -> int:
     """A signal's number from "SIGTERM", "term", "15", "RTMIN+3". Raises InvalidArgument."""
     name = text.upper().removeprefix("SIG")
-    if name.isdecimal() and 0 < int(name) < signals.NSIG:
+    if name.isdecimal() and len(name) < 3 and 0 < int(name) < signals.NSIG:
         return int(name)
     base, plus, offset = name.replace("-", "+-", 1).partition("+")
     number = getattr(signals, f"SIG{base}", None)
-    if isinstance(number, signals.Signals) and (not plus or (base in {"RTMIN", "RTMAX"} and _is_int(offset))):
-        return int(number) + int(offset or 0)
-    raise InvalidArgument(f"Invalid signal: {text}")
-
-
-def _is_int(text: str) -> bool:
-    return text.removeprefix("-").isdecimal()
-
-
-def disk_usage(directory: str) -> int:
-    """Bytes of the regular files below a directory; a file with several names counts once."""
-    total, seen = 0, set()
-    for parent, _, files in os.walk(directory):
-        for name in files:
-            try:
-                status = os.lstat(f"{parent}/{name}")
-            except FileNotFoundError:
-                continue
-            if (status.st_dev, status.st_ino) not in seen:
-                seen.add((status.st_dev, status.st_ino))
-                total += status.st_size
-    return total
+    if isinstance(number, signals.Signals):
+        if not plus:
+            return int(number)
+        if base in {"RTMIN", "RTMAX"} and re.fullmatch(r"-?[0-9]{1,2}", offset):
+            real_time = int(number) + int(offset)
+            if signals.SIGRTMIN <= real_time <= signals.SIGRTMAX:
+                return real_time
+    raise InvalidArgument(f"Invalid signal: {text[:80]}")
