@@ -293,14 +293,14 @@ class Runner:
     async def pause(self, container: Container) -> Container:
         """Freeze. Raises Conflict, EngineError."""
         after = lifecycle.after(container.status, Event.PAUSE, container.name)
-        await self._freezer(self.cgroup(container).freeze)
+        await self._freezer(container, Cgroup.freeze)
         return self._while_alive(container.id, after)
 
     async def unpause(self, container: Container) -> Container:
         """Thaw. Raises Conflict, EngineError."""
         if container.status is not Status.PAUSED:
             raise Conflict(f"Container {container.id} is not paused")
-        await self._freezer(self.cgroup(container).thaw)
+        await self._freezer(container, Cgroup.thaw)
         return self._while_alive(container.id, Status.RUNNING)
 
     def _while_alive(self, container_id: str, status: Status) -> Container:
@@ -308,10 +308,13 @@ class Runner:
         container = self._catalog.get(container_id)
         return self._catalog.change(container_id, status=status) if container.alive else container
 
-    async def _freezer(self, work: Callable[[], None]) -> None:
+    async def _freezer(self, container: Container, work: Callable[[Cgroup], None]) -> None:
+        cgroup = self.cgroup(container)
         try:
-            await asyncio.to_thread(work)
+            await asyncio.to_thread(work, cgroup)
         except (CgroupError, OSError) as error:
+            if not cgroup.exists() and await self.ended(container, 1):  # the shim removes it, and tells us then
+                raise Conflict(f"container {container.id} is not running") from None
             raise EngineError(str(error)) from error
 
     def attach(self, container: Container, attach: wire.Attach, descriptor: int) -> None:
