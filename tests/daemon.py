@@ -115,6 +115,11 @@ class DaemonHost:
         self._holder.wait()
 
     @property
+    def holder(self) -> int:
+        """The process that holds the place: its namespaces in /proc are the way in."""
+        return self._holder.pid
+
+    @property
     def _enter(self) -> tuple[str, ...]:
         return ("nsenter", "-t", str(self._holder.pid), "-m", "-n", "-C", "--")
 

@@ -1,7 +1,7 @@
 """How much room a container's read-write layer takes: the sum of its files.
 
 The container may be running and be hostile: it exchanges directories for links while we look, or nests them without
-end. So every directory is opened below its parent's descriptor, never through a link, and what is too deep doesn't count.
+end. So every directory is opened below its parent's descriptor, never through a link; what is too deep doesn't count.
 """
 
 from __future__ import annotations
