@@ -4,7 +4,8 @@
 never uses; the C modules beneath them cost 0.2 ms. The names here are those of the wrappers, so a reader (and mypy)
 may take ``lean.socket`` for ``socket``. Where an interpreter has no such C module, the wrapper itself is used.
 
-Used by the command only: a daemon that lives for months has no reason to save milliseconds.
+Used by the command, for its time, and by the runtime's fork side, for its memory (runtime/lean.py). A daemon that
+lives for months has no reason to.
 """
 
 from __future__ import annotations

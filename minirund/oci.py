@@ -1,7 +1,8 @@
 """The OCI runtime-spec configuration, config.json: the shapes that the engine writes and the runtime executes.
 
 The keys are the specification's own (https://github.com/opencontainers/runtime-spec, config.md and config-linux.md);
-here are those that minirund reads. Two things it has no words for:
+here are those that minirund knows; ``hooks`` and ``apparmorProfile`` are not carried out yet.
+Two things the specification has no words for:
 
 - ``minirund``, a top-level property (a runtime ignores those that it does not know): how the root file system is put
   together, what stdin is, where output is recorded;

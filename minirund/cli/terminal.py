@@ -1,7 +1,7 @@
 """The user's terminal: raw mode and size.
 
 In raw mode every key goes to the container, ctrl-C too; whoever switches it on owes it to the user to switch it off
-again, whatever happens. So it is a context manager, and the session's signal handling (signals.py) leaves through it.
+again, whatever happens. So it is a context manager, and a session that a signal ends (session.py) leaves through it.
 """
 
 from __future__ import annotations

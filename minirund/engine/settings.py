@@ -1,4 +1,4 @@
-"""What the daemon was told: roots, bridge, registries. Made by ``daemon.py`` from options and daemon.json."""
+"""What the daemon was told: roots, bridge, registries. Made by ``options.py`` from options and daemon.json."""
 
 from __future__ import annotations
 

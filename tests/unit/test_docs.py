@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from minirund import wire
 from minirund.cli.table import Entry, visible
+from minirund.engine.lifecycle import NEXT, Event, Status
 from minirund.engine.settings import Settings
 from minirund.options import CONFIG_KEYS, DEFAULT_CONFIG, DEFAULT_HOST, parser
 
@@ -80,6 +82,33 @@ def test_every_target_of_make_that_is_named_exists() -> None:
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     named = set(re.findall(r"(?:`|^)make ([a-z]+)\b", everything(), re.MULTILINE))
     assert {"run", "test"} <= named <= targets
+
+
+# --- architecture.md
+
+
+def rows(page: str, header: str) -> list[list[str]]:
+    """The cells of the table whose first line is ``header``."""
+    table = (ROOT / page).read_text().partition(f"{header}\n")[2].partition("\n\n")[0].splitlines()[1:]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in table]
+
+
+def test_the_lifecycle_is_the_codes() -> None:
+    columns = (Event.START, Event.EXIT, Event.PAUSE, Event.UNPAUSE, Event.REMOVE, Event.FAIL)
+    table = rows("docs/architecture.md", "| from | start | exit | pause | unpause | remove | fail |")
+    shown = {
+        (Status(before), event): Status(after)
+        for before, *afters in table
+        for event, after in zip(columns, afters, strict=True)
+        if after
+    }
+    assert shown == NEXT
+
+
+def test_every_message_has_its_direction() -> None:
+    table = rows("docs/architecture.md", "| from, to | messages |")
+    named = {word for _, cell in table for word in cell.split("`")[1::2]}
+    assert named == {message.__name__ for message in wire.Message.__args__}
 
 
 # --- the daemon's options
