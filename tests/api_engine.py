@@ -19,6 +19,7 @@ from typing import Any
 from minirund import wire
 from minirund.api.app import create_app
 from minirund.api.server import Server
+from minirund.bundle import Bundle
 from minirund.engine.lifecycle import Status
 from minirund.engine.logs import LogRecord
 from minirund.engine.names import new_id
@@ -45,6 +46,9 @@ class Containers:
         self.handed: list[tuple[Any, int]] = []
         self.records: list[LogRecord] = []
         self.log_readers = 0
+
+    def bundle(self, container: Container) -> Bundle:
+        return Bundle(f"/data/{container.id}", f"/run/{container.id}")
 
     async def create(
         self, name: str | None, config: Json, host_config: Json, networking: Json, platform: str | None = None
@@ -158,6 +162,9 @@ class Execs:
         self.all: dict[str, Exec] = {}
         self._containers = containers
         self.started: list[tuple[Any, ...]] = []
+
+    def running_in(self, container: Container) -> list[str]:
+        return [one.id for one in self.all.values() if one.container_id == container.id and one.running]
 
     def create(self, ref: str, config: Json) -> str:
         record = Exec(new_id(), self._containers.get(ref).id, config, time.time_ns())

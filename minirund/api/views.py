@@ -7,11 +7,12 @@ field there, whether it was asked for or not. What a record leaves out is filled
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 
 from minirund.api.schemas.containers import ContainerConfig, EndpointSettings
 from minirund.api.schemas.host import HostConfig
+from minirund.bundle import Bundle
 from minirund.engine import security
 from minirund.engine.lifecycle import Status
 from minirund.engine.records import Container, Endpoint, Exec, Json
@@ -208,8 +209,9 @@ def _ports(container: Container) -> list[Json]:
     ]
 
 
-def inspect(container: Container, network_id: NetworkId) -> Json:
-    """All about a container."""
+def inspect(container: Container, network_id: NetworkId, bundle: Bundle, execs: Sequence[str] = ()) -> Json:
+    """All about a container. ``execs``: the IDs of those that run in it."""
+    started = bool(container.started)
     return {
         "Id": container.id,
         "Created": rfc3339(container.created),
@@ -217,10 +219,10 @@ def inspect(container: Container, network_id: NetworkId) -> Json:
         "Args": list(container.args[1:]),
         "State": state(container),
         "Image": container.image_id,
-        "ResolvConfPath": "",
-        "HostnamePath": "",
-        "HostsPath": "",
-        "LogPath": "",
+        "ResolvConfPath": f"{bundle.run}/resolv.conf" if started else "",
+        "HostnamePath": f"{bundle.run}/hostname" if started else "",
+        "HostsPath": f"{bundle.run}/hosts" if started else "",
+        "LogPath": bundle.log_path if started else "",
         "Name": f"/{container.name}",
         "RestartCount": 0,
         "Driver": DRIVER,
@@ -228,9 +230,12 @@ def inspect(container: Container, network_id: NetworkId) -> Json:
         "MountLabel": "",
         "ProcessLabel": "",
         "AppArmorProfile": "",
-        "ExecIDs": None,
+        "ExecIDs": list(execs) or None,
         "HostConfig": host_config(container.host_config),
-        "GraphDriver": {"Name": DRIVER, "Data": None},
+        "GraphDriver": {
+            "Name": DRIVER,
+            "Data": {"UpperDir": f"{bundle.rw_path}/upper", "WorkDir": f"{bundle.rw_path}/work"},
+        },
         "Mounts": mounts(container.host_config),
         "Config": config({"Hostname": container.id[:12], **container.config}),
         "NetworkSettings": _network_settings(container, network_id),

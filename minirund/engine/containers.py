@@ -12,6 +12,7 @@ from typing import Any
 
 from cgroups.cgroup import Cgroup
 from minirund import wire
+from minirund.bundle import Bundle
 from minirund.engine import lifecycle, logs, mounts, network, offered, processes, resources, security, sound, spec
 from minirund.engine.catalog import Catalog
 from minirund.engine.events import Events
@@ -19,6 +20,7 @@ from minirund.engine.filters import Filters, check_keys, container_filter, label
 from minirund.engine.images import Images
 from minirund.engine.lifecycle import Event, Status
 from minirund.engine.names import check_name, new_id
+from minirund.engine.preparation import without_own_files
 from minirund.engine.records import Container, Image, Json
 from minirund.engine.runner import Runner, clear_cgroup
 from minirund.engine.transfer import storage_errors
@@ -49,6 +51,10 @@ class Containers:
     def get(self, ref: str) -> Container:
         """By ID, name, or the beginning of an ID. Raises NotFound, InvalidArgument."""
         return self._runner.catch_up(self._catalog.find(ref))
+
+    def bundle(self, container: Container) -> Bundle:
+        """Its directories, with what is in them."""
+        return self._runner.bundle(container)
 
     async def sizes(self, ref: str) -> tuple[int, int]:
         """Bytes of the read-write layer, and of the whole root file system."""
@@ -344,7 +350,7 @@ class Containers:
         lowers = [self._images.layers.get(chain).path for chain in reversed(container.layers)]
         with storage_errors(upper):
             found = await asyncio.to_thread(lambda: list(changes(upper, lowers)))  # type: ignore[arg-type]
-        return [("CAD".index(change.kind), change.path) for change in found]
+        return without_own_files([("CAD".index(change.kind), change.path) for change in found])
 
     def list(self, all: bool, limit: int | None, filters: Filters) -> list[Container]:
         """Those that run, or all, the newest first."""

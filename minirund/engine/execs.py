@@ -48,6 +48,10 @@ class Execs:
             self._runner.catch_up(self._catalog.get(record.container_id))
         return self._catalog.exec(record.id)
 
+    def running_in(self, container: Container) -> list[str]:
+        """The IDs of a container's execs that run."""
+        return [record.id for record in self._catalog.execs_of(container.id) if record.running]
+
     def check(self, exec_id: str) -> Exec:
         """Whether it may be started. Raises NotFound, Conflict."""
         record = self.get(exec_id)

@@ -80,3 +80,12 @@ def find_init() -> str:
         if os.path.exists(path):
             return path
     raise InvalidArgument("--init needs an init: install the package tini")
+
+
+def without_own_files(changes: list[tuple[int, str]]) -> list[tuple[int, str]]:
+    """A container's changes without the empty files that were made for /etc/hosts and the like to be bound over."""
+    own = {f"/etc/{name}" for name in ETC}
+    left = [change for change in changes if change[1] not in own]
+    if len(left) < len(changes) and not any(path.startswith("/etc/") for _, path in left):
+        left = [change for change in left if change[1] != "/etc"]
+    return left

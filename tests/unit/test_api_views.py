@@ -8,10 +8,12 @@ import pytest
 from api_engine import IMAGE, IMAGE_CONFIG
 
 from minirund.api import image_views, views
+from minirund.bundle import Bundle
 from minirund.engine.lifecycle import Status
 from minirund.engine.records import Container, Endpoint, Exec
 
 SECOND = 1_000_000_000
+BUNDLE = Bundle("/data/x", "/run/x")
 MINUTE, HOUR, DAY = 60, 3600, 86400
 
 CONTAINER = Container(
@@ -119,12 +121,12 @@ def test_addresses_are_there_while_it_runs() -> None:
     networking = {"EndpointsConfig": {"bridge": {"Aliases": ["me"]}}}
     running = CONTAINER.but(status=Status.RUNNING, pid=5, endpoint=endpoint, networking=networking)
     for one, address in ((running, "172.17.0.2"), (running.but(status=Status.EXITED), "")):
-        settings = views.inspect(one, lambda name: f"id of {name}")["NetworkSettings"]
+        settings = views.inspect(one, lambda name: f"id of {name}", BUNDLE)["NetworkSettings"]
         bridge = settings["Networks"]["bridge"]
         assert (bridge["IPAddress"], settings["IPAddress"]) == (address, address)
         assert (bridge["NetworkID"], bridge["Aliases"]) == ("id of bridge", ["me"])
     shared = CONTAINER.but(host_config={"NetworkMode": "container:y"})
-    assert views.inspect(shared, no_network)["NetworkSettings"]["Networks"] == {}
+    assert views.inspect(shared, no_network, BUNDLE)["NetworkSettings"]["Networks"] == {}
     assert views.summary(shared, no_network)["HostConfig"] == {"NetworkMode": "container:y"}
 
 
@@ -134,11 +136,18 @@ def test_commands_and_ports() -> None:
     assert views.summary(exposing, no_network)["Ports"] == [
         {"PrivatePort": 80, "Type": "tcp"}, {"PrivatePort": 53, "Type": "udp"}
     ]  # fmt: skip
-    assert views.inspect(exposing, no_network)["NetworkSettings"]["Ports"] == {"80/tcp": None, "53/udp": None}
+    assert views.inspect(exposing, no_network, BUNDLE)["NetworkSettings"]["Ports"] == {"80/tcp": None, "53/udp": None}
+
+
+def test_inspect_shows_where_its_files_are_once_it_has_started() -> None:
+    assert views.inspect(CONTAINER.but(started=0), no_network, BUNDLE)["LogPath"] == ""
+    seen = views.inspect(CONTAINER.but(started=1), no_network, BUNDLE, ["e1"])
+    assert (seen["LogPath"], seen["HostsPath"]) == ("/data/x/container.log", "/run/x/hosts")
+    assert (seen["ExecIDs"], seen["GraphDriver"]["Data"]["UpperDir"]) == (["e1"], "/data/x/rw/upper")
 
 
 def test_inspect_shows_path_and_arguments() -> None:
-    seen = views.inspect(CONTAINER, no_network)
+    seen = views.inspect(CONTAINER, no_network, BUNDLE)
     assert (seen["Path"], seen["Args"], seen["Name"]) == ("sh", ["-c", "echo it's me"], "/x")
     assert seen["Config"]["Hostname"] == "a" * 12
     assert (seen["Config"]["Cmd"], seen["Config"]["Labels"]) == (None, {})

@@ -79,7 +79,9 @@ def network_ids(engine: EngineOf) -> views.NetworkId:
 async def inspect(engine: EngineOf, ref: Ref, size: Flag = False) -> Response:
     """All about a container."""
     container = engine.containers.get(ref)
-    view = views.inspect(container, network_ids(engine))
+    view = views.inspect(
+        container, network_ids(engine), engine.containers.bundle(container), engine.execs.running_in(container)
+    )
     if size:
         view["SizeRw"], view["SizeRootFs"] = await engine.containers.sizes(container.id)
     return answer(view)
