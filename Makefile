@@ -7,7 +7,7 @@ PIP := $(VENV)/bin/pip --disable-pip-version-check --quiet --quiet
 export PYTHON PREFIX DESTDIR LIBDIR UNITDIR
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run stop test lint bench vm install uninstall clean
+.PHONY: help setup run stop test lint bench soak vm install uninstall clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -28,6 +28,12 @@ lint: $(VENV)/.installed-dev ## the checks that need no root: ruff, mypy, shellc
 
 bench: packages-bench $(VENV)/.installed-dev ## minirund beside docker, podman, runc and crun
 	@$(VENV)/bin/python bench/run.py
+
+soak: packages-test $(VENV)/.installed-dev ## 500 runs, 100 at once, 200 times kill -9, and what is left then (10 minutes)
+	@$(VENV)/bin/python tests/soak.py serial
+	@$(VENV)/bin/python tests/soak.py burst
+	@$(VENV)/bin/python tests/soak.py races --rounds 100
+	@$(VENV)/bin/python tests/soak.py kill9
 
 vm: ## limits and systemd, in a Linux machine under QEMU (5 minutes)
 	@scripts/install-packages vm

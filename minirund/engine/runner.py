@@ -34,6 +34,7 @@ from minirund.errors import Conflict, EngineError, InvalidArgument, StartFailed,
 
 log = logging.getLogger(__name__)
 
+PAUSES = (0.0, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8)  # seconds before each try to launch: a new spawner needs some time
 KILLED = 137  # 128 + SIGKILL: how a container ends whose shim vanished
 
 
@@ -155,8 +156,8 @@ class Runner:
         message = wire.Launch(container.id, bundle.directory, bundle.run, has_netns, [client for client, _ in clients])
         spare = [place.descriptor] * has_netns + [descriptor for _, descriptor in clients]
         try:
-            for pause in (0.0, 0.02, 0.2):
-                await asyncio.sleep(pause)  # time to notice that the spawner has gone
+            for pause in PAUSES:
+                await asyncio.sleep(pause)
                 shim, word = await self._ask(container, message, [os.dup(descriptor) for descriptor in spare])
                 if word is not None:
                     break

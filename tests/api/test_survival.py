@@ -1,0 +1,538 @@
+"""Whatever is killed, what was promised holds and nothing is left: the daemon, the spawner, a shim, a client.
+
+Short here; the long versions are tests/soak.py. ``checked_host`` looks for leftovers at the end of each test.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pty
+import random
+import select
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import races
+import soak
+from daemon import BIN, DaemonFailed, DaemonHost
+
+PATIENCE = 30.0
+
+
+@pytest.fixture(autouse=True)
+def no_containers_left(request: pytest.FixtureRequest) -> Iterator[None]:
+    yield
+    if "host" in request.fixturenames:
+        request.getfixturevalue("host").remove_containers()
+
+
+def ready(host: DaemonHost) -> DaemonHost:
+    host.start()
+    host.load_busybox()
+    return host
+
+
+def run(host: DaemonHost, *words: str) -> str:
+    """`minirun run -d WORDS`: the container's ID."""
+    done = host.cli("run", "-d", *words)
+    assert done.returncode == 0, done
+    return done.stdout.strip()
+
+
+def inspect(host: DaemonHost, ref: str) -> Any:
+    status, found = host.api("GET", f"/containers/{ref}/json")
+    assert status == 200, found
+    return found
+
+
+def until(true: Callable[[], Any], what: str) -> Any:
+    deadline = time.monotonic() + PATIENCE
+    while not (found := true()):
+        assert time.monotonic() < deadline, what
+        time.sleep(0.01)
+    return found
+
+
+def process(host: DaemonHost, title: str) -> int:
+    """The one process of the daemon's whose command line begins so."""
+    pids = processes(host, title)
+    assert len(pids) == 1, (title, pids)
+    return pids[0]
+
+
+def processes(host: DaemonHost, title: str) -> list[int]:
+    found = []
+    for pid in host.group.processes():
+        with contextlib.suppress(OSError):
+            if Path(f"/proc/{pid}/cmdline").read_bytes().startswith(title.encode()):
+                found.append(pid)
+    return found
+
+
+def is_gone(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in {"Z", "X"}
+    except OSError:
+        return True
+
+
+def in_place(host: DaemonHost, code: str, *words: str) -> str:
+    """Run Python where the daemon's files are to be seen; ``root`` is its state directory."""
+    done = host.run(sys.executable, "-c", f"import os, sys, sqlite3, json\nroot = {str(host.state)!r}\n{code}", *words)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+class Typing:
+    """A client with a terminal, at which somebody types."""
+
+    def __init__(self, host: DaemonHost, *command: str) -> None:
+        self.master, slave = pty.openpty()
+        self.shown = b""
+        self.client = subprocess.Popen(
+            command, env=host.environment, stdin=slave, stdout=slave, stderr=slave, start_new_session=True
+        )
+        os.close(slave)
+
+    def type(self, line: str, answer: str) -> None:
+        os.write(self.master, line.encode() + b"\n")
+        self.until(answer)
+
+    def until(self, text: str) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while text.encode() not in self.shown:
+            assert select.select([self.master], [], [], deadline - time.monotonic())[0], (text, self.shown)
+            self.shown += os.read(self.master, 4096)
+        self.shown = self.shown.partition(text.encode())[2]
+
+    def close(self) -> None:
+        self.client.kill()
+        self.client.wait()
+        os.close(self.master)
+
+
+@contextmanager
+def typing(host: DaemonHost, *command: str) -> Iterator[Typing]:
+    found = Typing(host, *command)
+    try:
+        yield found
+    finally:
+        found.close()
+
+
+@contextmanager
+def client(host: DaemonHost, *command: str) -> Iterator[subprocess.Popen[str]]:
+    """A client in the background."""
+    started = subprocess.Popen(
+        command, env=host.environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, bufsize=0
+    )
+    try:
+        yield started
+    finally:
+        started.kill()
+        started.communicate()
+
+
+# --- the daemon is killed ---
+
+
+@pytest.mark.parametrize("program", [str(BIN / "minirun"), "docker"])
+def test_terminal_sessions_go_on_without_a_daemon(own_host: DaemonHost, program: str) -> None:
+    host = ready(own_host)
+    with typing(host, program, "run", "-it", "--rm", "--name", "shell", "busybox", "sh") as first:
+        first.type("echo be''gun", "begun")
+        with typing(host, program, "exec", "-it", "shell", "sh") as second:
+            second.type("echo be''gun", "begun")
+            host.kill9()
+            first.type("echo with''out", "without")
+            second.type("echo with''out", "without")
+            host.start()
+            first.type("echo af''ter", "after")
+            second.type("echo af''ter; exit 9", "after")
+            assert second.client.wait(PATIENCE) == 9
+        first.type("exit 8", "exit 8")
+        assert first.client.wait(PATIENCE) == 8
+    until(lambda: host.api("GET", "/containers/json?all=1")[1] == [], "--rm did not remove it")
+
+
+@pytest.mark.parametrize("program", [str(BIN / "minirun"), "docker"])
+def test_containers_end_while_no_daemon_runs(own_host: DaemonHost, program: str) -> None:
+    """Their output, their codes, those who wait for them, and --rm."""
+    host = ready(own_host)
+    script = "read line; echo late $line; exit 9"
+    run(
+        host,
+        "-i",
+        "--name",
+        "kept",
+        "busybox",
+        "sh",
+        "-c",
+        "trap 'echo late; exit 9' TERM; while :; do sleep 0.01; done",
+    )
+    command = (program, "run", "--rm", "--name", "gone", "busybox", "sh", "-c", f"(sleep 2; echo x) | ({script})")
+    with client(host, program, "wait", "kept") as waiting, client(host, *command) as running:
+        until(lambda: host.api("GET", "/containers/gone/json")[0] == 200, "no container")
+        until(lambda: inspect(host, "gone")["State"]["Running"], "not started")
+        time.sleep(0.2)  # the wait has no trace to look for
+        host.kill9()
+        os.kill(soak_init(host, "kept"), signal.SIGTERM)
+        assert waiting.communicate(timeout=PATIENCE)[0] == "9\n"
+        if program != "docker":  # docker removes nothing itself and waits for the removal: for the next daemon
+            assert running.stdout is not None
+            assert running.stdout.readline() == "late x\n"
+        until(lambda: not processes(host, "sleep"), "the other does not end")
+        host.start()
+        running.wait(PATIENCE)
+        assert running.returncode == 9
+    assert host.cli("logs", "kept").stdout == "late\n"
+    assert inspect(host, "kept")["State"]["ExitCode"] == 9
+    assert host.cli("wait", "kept").stdout == "9\n"
+    assert host.api("GET", "/containers/gone/json")[0] == 404
+    soak.agree(host)
+
+
+def soak_init(host: DaemonHost, name: str) -> int:
+    """The process that is init of a container with the one trap in its script (no daemon answers)."""
+    found = [pid for pid in processes(host, "sh") if b"trap" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    assert len(found) == 1, name
+    return found[0]
+
+
+def test_state_is_found_again(own_host: DaemonHost) -> None:
+    """Running, paused, created, exited, names, addresses; and an exec that ended meanwhile."""
+    host = ready(own_host)
+    run(host, "--name", "running", "busybox", "sleep", "1000")
+    run(host, "--name", "paused", "busybox", "sleep", "1000")
+    host.cli("pause", "paused")
+    host.cli("create", "--name", "created", "busybox", "true")
+    host.cli("run", "--name", "exited", "busybox", "sh", "-c", "exit 4")
+    ident = host.api("POST", "/containers/running/exec", {"Cmd": ["sh", "-c", "sleep 0.5; exit 6"]})[1]["Id"]
+    assert host.api("POST", f"/exec/{ident}/start", {"Detach": True})[0] == 200
+    names = ("running", "paused", "created", "exited")
+    before = [inspect(host, name) for name in names]
+    host.kill9()
+    until(lambda: len(processes(host, "sleep\x000.5")) == 0, "the exec does not end")
+    host.start()
+    assert [inspect(host, name) for name in names] == before
+    assert until(lambda: host.api("GET", f"/exec/{ident}/json")[1]["ExitCode"], "no code") == 6
+    assert host.cli("create", "--name", "paused", "busybox").returncode == 1
+    soak.agree(host)
+    assert host.cli("unpause", "paused").returncode == 0
+    assert host.cli("rm", "-f", "paused", "running").returncode == 0
+    host.restart("--bip", "10.99.0.1/29")  # five addresses: one that is held for nobody is missed
+    for number in range(4):
+        run(host, "--name", f"again-{number}", "busybox", "sleep", "1000")
+
+
+def test_what_is_half_made_goes(own_host: DaemonHost) -> None:
+    """A record without a directory, a directory without a record, a removal under way."""
+    host = ready(own_host)
+    for name in ("no-directory", "being-removed", "whole"):
+        assert host.cli("create", "--name", name, "busybox", "true").returncode == 0
+    ids = {name: inspect(host, name)["Id"] for name in ("no-directory", "being-removed")}
+    host.kill9()
+    in_place(
+        host,
+        """
+import shutil
+shutil.rmtree(f"{root}/data/containers/{sys.argv[1]}")
+os.makedirs(f"{root}/data/containers/{'a' * 64}/rw/upper/some")
+os.makedirs(f"{root}/run/containers/{'b' * 64}")
+open(f"{root}/run/containers/{'b' * 64}/shim.sock", "w").close()
+db = sqlite3.connect(f"{root}/data/minirund.db")
+record = json.loads(db.execute("SELECT record FROM containers WHERE id = ?", (sys.argv[2],)).fetchone()[0])
+db.execute("UPDATE containers SET record = ? WHERE id = ?", (json.dumps({**record, "status": "removing"}), sys.argv[2]))
+db.commit()
+""",
+        ids["no-directory"],
+        ids["being-removed"],
+    )
+    host.start()
+    assert [one["Names"] for one in host.api("GET", "/containers/json?all=1")[1]] == [["/whole"]]
+    soak.agree(host)
+    assert host.cli("create", "--name", "no-directory", "busybox", "true").returncode == 0
+
+
+def test_a_start_that_the_daemon_did_not_live_to_see(own_host: DaemonHost) -> None:
+    """Launch is in the spawner's socket, the daemon dies, another comes: it waits for the start, and finds it."""
+    host = ready(own_host)
+    host.cli("create", "--name", "late", "busybox", "sleep", "1000")
+    spawner = process(host, "minirund-spawner")
+    os.kill(spawner, signal.SIGSTOP)
+    with client(host, str(BIN / "minirun"), "start", "late"):
+        until(lambda: "resolv.conf" in in_place(host, "for where in os.walk(root + '/run'): print(where)"), "no start")
+        time.sleep(0.3)
+        host.kill9()
+        starting = threading.Thread(target=host.start)
+        starting.start()
+        time.sleep(0.5)
+        os.kill(spawner, signal.SIGCONT)
+        starting.join()
+    assert inspect(host, "late")["State"]["Running"]
+    soak.agree(host)
+
+
+def test_a_start_that_nobody_lived_to_see(own_host: DaemonHost) -> None:
+    """The same, but the spawner dies too: the container is as it was, and its address is free."""
+    host = own_host
+    host.start("--bip", "10.98.0.1/29")
+    host.load_busybox()
+    for _ in range(6):
+        host.cli("create", "--name", "never", "busybox", "sleep", "1000")
+        spawner = process(host, "minirund-spawner")
+        os.kill(spawner, signal.SIGSTOP)
+        with client(host, str(BIN / "minirun"), "start", "never"):
+            until(
+                lambda: "resolv.conf" in in_place(host, "for each in os.walk(root + '/run'): print(each)"), "no start"
+            )
+            time.sleep(0.2)
+            host.kill9()
+            os.kill(spawner, signal.SIGKILL)
+        host.start()
+        assert inspect(host, "never")["State"]["Status"] == "created"
+        soak.agree(host)
+        assert host.cli("start", "never").returncode == 0
+        assert host.cli("rm", "-f", "never").returncode == 0
+
+
+def test_kill9_under_load(own_host: DaemonHost) -> None:
+    """Ten rounds of soak.py's; another seed every time."""
+    ready(own_host)
+    soak.kill9(own_host, 10, seed=random.randrange(1 << 30))
+    soak.nothing_left(own_host)
+
+
+# --- the spawner is killed ---
+
+
+def test_the_spawner_is_started_again(host: DaemonHost) -> None:
+    first = process(host, "minirund-spawner")
+    os.kill(first, signal.SIGKILL)
+    assert host.cli("run", "--rm", "busybox", "echo", "on").stdout == "on\n"
+    until(lambda: processes(host, "minirund-spawner") not in ([], [first]), "no other spawner")
+
+
+def test_the_spawner_is_killed_during_twenty_starts(host: DaemonHost) -> None:
+    stop = threading.Event()
+
+    def killer() -> None:
+        for _ in range(4):
+            stop.wait(0.25)
+            for pid in processes(host, "minirund-spawner"):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+
+    thread = threading.Thread(target=killer)
+    thread.start()
+    try:
+        with ThreadPoolExecutor(20) as pool:
+            done = list(pool.map(lambda number: host.cli("run", "--rm", "busybox", "echo", str(number)), range(20)))
+    finally:
+        stop.set()
+        thread.join()
+    assert [(one.returncode, one.stdout, one.stderr) for one in done] == [(0, f"{n}\n", "") for n in range(20)]
+
+
+# --- a shim is killed ---
+
+
+def events_of(host: DaemonHost, ident: str) -> list[str]:
+    text = host.api("GET", f"/events?since=1&until={time.time()}")[1]
+    lines = text.splitlines() if isinstance(text, str) else [json.dumps(text)]
+    return [event["Action"] for event in map(json.loads, lines) if event["Actor"]["ID"] == ident]
+
+
+@pytest.mark.parametrize("paused", [False, True])
+def test_without_its_shim_a_container_is_ended(host: DaemonHost, paused: bool) -> None:
+    ident = run(host, "--name", f"orphan-{paused}", "busybox", "sh", "-c", "sleep 1000 & sleep 1000")
+    if paused:
+        host.cli("pause", ident)
+    os.kill(process(host, f"minirund-shim {ident}"), signal.SIGKILL)
+    until(lambda: not inspect(host, ident)["State"]["Running"], "it runs on")
+    state = inspect(host, ident)["State"]
+    assert (state["Status"], state["ExitCode"]) == ("exited", 137)
+    assert host.cli("wait", ident).stdout == "137\n"
+    assert events_of(host, ident).count("die") == 1
+    assert host.cli("start", ident).returncode == 0
+    assert host.cli("rm", "-f", ident).returncode == 0
+    soak.agree(host)
+
+
+def test_a_client_learns_that_the_shim_has_gone(host: DaemonHost) -> None:
+    with client(host, str(BIN / "minirun"), "run", "--rm", "--name", "orphan", "busybox", "sleep", "1000") as running:
+        ident = until(lambda: [one["Id"] for one in host.api("GET", "/containers/json")[1]], "no container")[0]
+        os.kill(process(host, f"minirund-shim {ident}"), signal.SIGKILL)
+        assert running.wait(PATIENCE) != 0
+    until(lambda: host.api("GET", "/containers/json?all=1")[1] == [], "--rm did not remove it")
+    soak.agree(host)
+
+
+def test_a_shim_is_killed_while_no_daemon_runs(own_host: DaemonHost) -> None:
+    host = ready(own_host)
+    kept = run(host, "--name", "kept", "busybox", "sleep", "1000")
+    gone = run(host, "--rm", "--name", "gone", "busybox", "sleep", "1000")
+    shims = [process(host, f"minirund-shim {ident}") for ident in (kept, gone)]
+    host.kill9()
+    for pid in shims:
+        os.kill(pid, signal.SIGKILL)
+    host.start()
+    state = inspect(host, "kept")["State"]
+    assert (state["Status"], state["ExitCode"]) == ("exited", 137)
+    until(lambda: host.api("GET", "/containers/gone/json")[0] == 404, "--rm did not remove it")
+    soak.agree(host)
+
+
+# --- a client is killed ---
+
+
+def test_clients_are_killed(host: DaemonHost) -> None:
+    """Whatever they were doing, the daemon and the shim hold nothing for them any more."""
+    minirun = str(BIN / "minirun")
+    ident = run(host, "--name", "talker", "busybox", "sh", "-c", "while :; do echo talk; sleep 0.01; done")
+    shim = process(host, f"minirund-shim {ident}")
+
+    def descriptors() -> tuple[int, int]:
+        return len(os.listdir(f"/proc/{host.pid}/fd")), len(os.listdir(f"/proc/{shim}/fd"))
+
+    def one_of_each() -> None:
+        with contextlib.ExitStack() as ending:
+            for command in (
+                (minirun, "attach", "talker"),
+                (minirun, "logs", "-f", "talker"),
+                (minirun, "exec", "talker", "sh", "-c", "while :; do echo x; sleep 0.01; done"),
+                ("docker", "logs", "-f", "talker"),
+                ("docker", "attach", "talker"),
+            ):
+                each = ending.enter_context(client(host, *command))
+                assert each.stdout is not None
+                assert each.stdout.readline() in {"talk\n", "x\n"}
+            for waiter in ((minirun, "wait", "talker"), (minirun, "events")):
+                ending.enter_context(client(host, *waiter))
+            each_typing = ending.enter_context(
+                typing(host, "docker", "run", "-it", "--rm", "--name", "typed", "busybox", "sh")
+            )
+            each_typing.type("echo be''gun", "begun")
+        assert host.cli("rm", "-f", "typed").returncode == 0
+
+    one_of_each()
+    host.cli("exec", "talker", "killall", "-q", "sleep")
+    before = descriptors()
+    for _ in range(3):
+        one_of_each()
+    # the execs run on, as with Docker: they are the container's; each keeps three descriptors of the shim's
+    until(lambda: descriptors()[0] <= before[0] + 2, f"the daemon holds more than {before[0]}: {descriptors()}")
+    assert host.cli("rm", "-f", "talker").returncode == 0
+    soak.agree(host)
+
+
+# --- the daemon ends gently, and several of them ---
+
+
+def test_sigterm_under_load(own_host: DaemonHost) -> None:
+    """It ends soon and with 0; what was answered holds; containers go on."""
+    host = ready(own_host)
+    for number in range(3):
+        workers = [soak.Worker(host, f"w{number}{each}", seed=each) for each in range(4)]
+        with soak.load_from(workers):
+            time.sleep(0.4)
+            assert host.stop() == 0, host.log_tail()
+        host.start()
+        for worker in workers:
+            worker.compare()
+        soak.agree(host)
+    assert "Traceback" not in host.log.read_text()
+
+
+def test_a_second_daemon_is_refused_in_one_line(host: DaemonHost, tmp_path: Path) -> None:
+    data, state, other = f"{host.state}/data", f"{host.state}/run", f"unix://{tmp_path}/other.sock"
+    cases = {
+        "in use by another minirund: choose --data-root": (other, data, f"{tmp_path}/run"),
+        "in use by another minirund: choose --exec-root": (other, f"{host.state}/data2", state),
+        "another daemon listens there": (host.url, f"{host.state}/data2", f"{tmp_path}/run"),
+    }
+    for reason, (url, data_root, exec_root) in cases.items():
+        done = host.run(str(BIN / "minirund"), "-H", url, "--data-root", data_root, "--exec-root", exec_root)
+        assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (1, "", 1), done
+        assert reason in done.stderr
+    assert host.cli("run", "--rm", "busybox", "echo", "unharmed").stdout == "unharmed\n"
+
+
+def test_two_daemons_side_by_side(own_host: DaemonHost, tmp_path: Path) -> None:
+    """In one network and cgroup tree: the second's containers outlive the first's end, and the other way round."""
+    host = ready(own_host)
+    second_url = f"unix://{tmp_path}/second.sock"
+    roots = ["--data-root", f"{host.state}/data2", "--exec-root", f"{host.state}/run2", "--bridge", "second0"]
+    environment = {**host.environment, "MINIRUN_HOST": second_url}
+
+    def second_cli(*words: str) -> subprocess.CompletedProcess[str]:
+        return host.cli(*words, env=environment)
+
+    second = subprocess.Popen(host.inside(str(BIN / "minirund"), "-H", second_url, *roots), stderr=subprocess.DEVNULL)
+    try:
+        until(lambda: second_cli("version").returncode == 0, "the second does not start")
+        archive = tmp_path / "busybox.tar"
+        archive.write_bytes(soak_archive())
+        assert second_cli("load", "-q", "-i", str(archive)).returncode == 0
+        run(host, "--name", "same", "busybox", "sleep", "1000")
+        assert second_cli("run", "-d", "--name", "same", "busybox", "sleep", "1000").returncode == 0
+        host.kill9()
+        host.start()
+        assert second_cli("exec", "same", "ping", "-c1", "-W5", "-q", gateway(second_cli)).returncode == 0
+        assert host.cli("exec", "same", "ping", "-c1", "-W5", "-q", gateway(host.cli)).returncode == 0
+        assert host.cli("rm", "-f", "same").returncode == 0
+        host.restart()
+        assert second_cli("exec", "same", "ping", "-c1", "-W5", "-q", gateway(second_cli)).returncode == 0
+        assert second_cli("rm", "-f", "same").returncode == 0
+    finally:
+        second.terminate()
+        assert second.wait(PATIENCE) == 0
+
+
+def gateway(cli: Callable[..., subprocess.CompletedProcess[str]]) -> str:
+    return cli("inspect", "--format", "{{.NetworkSettings.Gateway}}", "same").stdout.strip()
+
+
+def soak_archive() -> bytes:
+    from images import busybox, docker_archive  # noqa: PLC0415
+
+    return docker_archive({"busybox:latest": busybox()})
+
+
+# --- rows, crowds, races ---
+
+
+def test_runs_in_a_row(host: DaemonHost) -> None:
+    """Nothing stays of them, neither in memory nor among the descriptors."""
+    soak.serial(host, 20)
+    before = soak.memory(host)
+    soak.serial(host, 30)
+    after = soak.memory(host)
+    assert after[1] <= before[1] + 2
+    assert after[0] <= before[0] + 3
+
+
+def test_runs_at_once(host: DaemonHost) -> None:
+    soak.burst(host, 20)
+
+
+@pytest.mark.parametrize("race", races.RACES, ids=lambda race: race.__name__)
+def test_races(host: DaemonHost, race: Callable[[DaemonHost, float], None]) -> None:
+    races.run(host, race, 15, seed=random.randrange(1 << 30))
+
+
+def test_a_host_that_fails_says_why(own_host: DaemonHost) -> None:
+    """The harness itself: a daemon that can't start is no silent success."""
+    with pytest.raises(DaemonFailed, match="no-such-option"):
+        own_host.start("--no-such-option")
