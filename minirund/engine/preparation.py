@@ -1,4 +1,4 @@
-"""Before a container can start: its directory below the exec root with the files that go over its /etc, and config.json.
+"""Before a container can start: its directory below the exec root, the files that go over its /etc, and config.json.
 
 Nothing here is the kernel's yet. What the files say is decided by network.py (names, addresses) and spec.py (the rest).
 """
