@@ -164,4 +164,4 @@ def size(text: Any) -> int:
     found = re.fullmatch(r"(\d+)\s*([kmgt]?)(i?b)?", str(text).lower())
     if not found:
         raise BadOption(f"--max-unpacked-size {text}: not a size, like 20g")
-    return int(found[1]) * 1024 ** " kmgt".index(found[2] or " ")
+    return int(found[1]) << 10 * " kmgt".index(found[2] or " ")

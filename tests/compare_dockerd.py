@@ -3,9 +3,10 @@
     python tests/compare_dockerd.py [WORD ...]      only the requests whose title contains one of the words
 
 Each daemon has a place of its own (containment.py), so neither meets the other or this machine's. An answer is its
-status, and its body: JSON with every value that must differ (IDs, times, addresses, sizes) replaced by a word, text as it
-is. What differs on purpose is in docs/differences.md. dockerd is Debian's 20.10, which speaks version 1.41 of the API; both
-are asked in that version.
+status, and its body: JSON with every value that must differ (IDs, times, addresses, sizes) replaced by a word, text as
+it is. What differs on purpose is in docs/differences.md. dockerd is Debian's 20.10, which speaks version 1.41 of the
+API; both are asked in that version. Some of its words and statuses have changed since; where minirund has the newer
+ones, that shows here too.
 """
 
 from __future__ import annotations

@@ -90,7 +90,9 @@ IMAGES = (
     _post("pull, bad name", "/images/create?fromImage=BAD&tag=x"),
     _post("pull, bad platform", "/images/create?fromImage=busybox&tag=x&platform=a/b/c/d"),
     _post("images prune", "/images/prune"),
-    Request("load garbage", "POST", "/images/load?quiet=0", b"garbage" * 200, headers={"Content-Type": "application/x-tar"}),
+    Request(
+        "load garbage", "POST", "/images/load?quiet=0", b"garbage" * 200, headers={"Content-Type": "application/x-tar"}
+    ),
     Request("load nothing", "POST", "/images/load?quiet=1", b"", headers={"Content-Type": "application/x-tar"}),
 )
 

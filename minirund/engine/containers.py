@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
-import re
 import signal as signals
 import time
 from collections.abc import AsyncIterator
-from typing import Any
 
 from cgroups.cgroup import Cgroup
 from minirund import wire
 from minirund.bundle import Bundle
 from minirund.engine import lifecycle, logs, mounts, network, offered, processes, resources, security, sound, spec
 from minirund.engine.catalog import Catalog
+from minirund.engine.configuration import merge, parse_signal
 from minirund.engine.events import Events
-from minirund.engine.filters import Filters, check_keys, container_filter, label_matches
+from minirund.engine.filters import Filters, check_keys, container_filter, labels_pass, until
 from minirund.engine.images import Images
 from minirund.engine.lifecycle import Event, Status
 from minirund.engine.names import check_name, new_id
@@ -27,7 +27,7 @@ from minirund.engine.transfer import storage_errors
 from minirund.engine.trash import Trash
 from minirund.engine.usage import disk_usage
 from minirund.engine.waiters import answer
-from minirund.errors import Conflict, EngineError, InvalidArgument, MinirundError, NotFound
+from minirund.errors import Conflict, EngineError, InvalidArgument, MinirundError, NotFound, NotSupported
 from overlayfs.diff import changes
 from overlayfs.mount import create_rw
 
@@ -73,6 +73,7 @@ class Containers:
             raise InvalidArgument("no image given: name one in Image")
         offered.check_config(config)
         image = self._images.get(asked)
+        self._images.check_platform(image, platform, asked)
         merged = merge(config, self._images.config(image).get("config") or {})
         args = (*(merged.get("Entrypoint") or ()), *(merged.get("Cmd") or ()))
         if not args:
@@ -271,13 +272,17 @@ class Containers:
     async def prune(self, filters: Filters) -> tuple[list[str], int]:
         """Remove all that don't run: their IDs, and the bytes set free."""
         check_keys(filters, {"label", "until", "label!"})
+        before = until(filters)
         gone, freed = [], 0
         for container in self._catalog.containers():
-            labels = container.config.get("Labels")
-            if not container.alive and all(label_matches(labels, value) for value in filters.get("label", ())):
-                freed += (await self.sizes(container.id))[0]
-                await self.remove(container.id)
-                gone.append(container.id)
+            passes = container.created < before and labels_pass(filters, container.config.get("Labels"))
+            if passes and not container.alive:
+                with contextlib.suppress(NotFound, Conflict):  # gone, or started, meanwhile
+                    size, _ = await self.sizes(container.id)
+                    await self.remove(container.id)
+                    freed += size
+                    gone.append(container.id)
+        self._events.prune("container", freed)
         return gone, freed
 
     # ---- clients ----
@@ -335,6 +340,8 @@ class Containers:
     ) -> AsyncIterator[logs.LogRecord]:
         """What it printed. ``follow`` goes on until it has ended."""
         container = self.get(ref)
+        if not spec.logged(container.host_config):
+            raise NotSupported("configured logging driver does not support reading")
         query = logs.Query(stdout, stderr, since, until, tail, follow)
         ident = container.id
         return logs.read(
@@ -359,39 +366,3 @@ class Containers:
         current = map(self._runner.catch_up, self._catalog.containers())
         found = [one for one in current if (everything or one.alive) and passes(one)]
         return found[:limit] if limit else found
-
-
-def merge(config: Json, image: Json) -> Json:
-    """A container's configuration, with what its image says where it says nothing itself."""
-    merged: dict[str, Any] = dict(config)
-    if not merged.get("Entrypoint"):
-        if merged.get("Entrypoint") is None and not merged.get("Cmd"):
-            merged["Cmd"] = image.get("Cmd")
-        if merged.get("Entrypoint") is None:
-            merged["Entrypoint"] = image.get("Entrypoint")
-    if merged.get("Entrypoint") == [""]:
-        merged["Entrypoint"] = None
-    merged["Env"] = spec.merge_env(image.get("Env") or (), config.get("Env") or ())
-    merged["Labels"] = {**(image.get("Labels") or {}), **(config.get("Labels") or {})}
-    for key in ("User", "WorkingDir", "StopSignal"):
-        merged[key] = config.get(key) or image.get(key) or ""
-    for key in ("Volumes", "ExposedPorts"):
-        merged[key] = {**(image.get(key) or {}), **(config.get(key) or {})} or None
-    return merged
-
-
-def parse_signal(text: str) -> int:
-    """A signal's number from "SIGTERM", "term", "15", "RTMIN+3". Raises InvalidArgument."""
-    name = text.upper().removeprefix("SIG")
-    if name.isdecimal() and len(name) < 3 and 0 < int(name) < signals.NSIG:
-        return int(name)
-    base, plus, offset = name.replace("-", "+-", 1).partition("+")
-    number = getattr(signals, f"SIG{base}", None)
-    if isinstance(number, signals.Signals):
-        if not plus:
-            return int(number)
-        if base in {"RTMIN", "RTMAX"} and re.fullmatch(r"-?[0-9]{1,2}", offset):
-            real_time = int(number) + int(offset)
-            if signals.SIGRTMIN <= real_time <= signals.SIGRTMAX:
-                return real_time
-    raise InvalidArgument(f"Invalid signal: {text[:80]}")

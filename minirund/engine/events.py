@@ -11,12 +11,11 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 
-from minirund.engine.records import Container, Image, Json
+from minirund.engine.filters import Filters, labels_pass
+from minirund.engine.records import Container, Json
 
 KEPT = 1000
 BEHIND = 10_000  # a listener that is this many events behind is let go
-
-Filters = dict[str, list[str]]
 
 
 class Events:
@@ -37,9 +36,13 @@ class Events:
         about = {**labels, "image": container.image, "name": container.name, **attributes}
         self._append("container", action, container.id, about, {"from": container.image})
 
-    def image(self, action: str, image_id: str, name: str, image: Image | None = None) -> None:
-        """Something happened to an image; ``name`` is the name that was used."""
-        self._append("image", action, name or image_id, {"name": name or image_id}, {})
+    def image(self, action: str, ident: str, name: str) -> None:
+        """Something happened to an image: its ID (of a pull: the name that was asked for), and what it is called."""
+        self._append("image", action, ident, {"name": name}, {})
+
+    def prune(self, kind: str, freed: int) -> None:
+        """Containers or images were pruned; ``freed`` in bytes."""
+        self._append(kind, "prune", "", {"reclaimed": str(freed)}, {})
 
     def network(self, action: str, network_id: str, name: str, container_id: str) -> None:
         """A container came to a network, or left it."""
@@ -101,21 +104,17 @@ async def _new(queue: asyncio.Queue[Json | None], until: float | None) -> AsyncI
 
 
 def matches(event: Json, filters: Filters) -> bool:
-    """Whether an event passes: any value of one key, every key. Keys: type, event, container, image, network, label."""
+    """Whether an event passes; see filters.py. Keys: type, event, container, image, network, scope, label."""
     attributes = event["Actor"]["Attributes"]
     kind, ident = event["Type"], event["Actor"]["ID"]
     tests: dict[str, Callable[[str], bool]] = {
         "type": lambda value: value == kind,
         "event": lambda value: event["Action"] == value or event["Action"].startswith(f"{value}:"),
-        "container": lambda value: kind == "container" and (ident.startswith(value) or attributes["name"] == value),
+        "container": lambda value: kind == "container" and (ident.startswith(value) or attributes.get("name") == value),
         "image": lambda value: value in (attributes.get("image"), ident if kind == "image" else None),
-        "network": lambda value: kind == "network" and value in (ident, attributes["name"]),
-        "label": lambda value: _has_label(attributes, value),
+        "network": lambda value: kind == "network" and value in (ident, attributes.get("name")),
         "scope": lambda value: value == "local",
     }
-    return all(any(tests[key](value) for value in values) for key, values in filters.items() if key in tests)
-
-
-def _has_label(labels: dict[str, str], wanted: str) -> bool:
-    key, has_value, value = wanted.partition("=")
-    return key in labels and (not has_value or labels[key] == value)
+    return labels_pass(filters, attributes) and all(
+        any(tests[key](value) for value in values) for key, values in filters.items() if key in tests
+    )

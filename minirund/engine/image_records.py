@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import time
+from collections.abc import Callable, Sequence
 from datetime import datetime
+from fnmatch import fnmatchcase
 
 from minirund.engine.fetch import StoredImage
 from minirund.engine.records import Image, Json
+from minirund.registry import reference as references
+
+REF_NAME = "org.opencontainers.image.ref.name"  # OCI image-spec, annotations.md
+_FRACTION = re.compile(r"(\.\d{1,6})\d*")
 
 
 def with_name(image: Image, name: str) -> Image:
@@ -20,10 +27,19 @@ def with_name(image: Image, name: str) -> Image:
 
 def without_name(image: Image, name: str) -> Image:
     """The image without that name."""
-    return image.but(
-        tags=tuple(tag for tag in image.tags if tag != name),
-        digests=tuple(digest for digest in image.digests if digest != name),
-    )
+    return only_names(image, lambda other: other != name)
+
+
+def only_names(image: Image, wanted: Callable[[str], bool]) -> Image:
+    """The image with those of its names that are wanted."""
+    return image.but(tags=tuple(filter(wanted, image.tags)), digests=tuple(filter(wanted, image.digests)))
+
+
+def name_matches(name: str, patterns: Sequence[str]) -> bool:
+    """Whether a full name, in one of the forms in which users write it, matches one of the shell patterns."""
+    reference = references.parse(name)
+    forms = (reference.familiar(), reference.familiar_name, str(reference), reference.name)
+    return any(fnmatchcase(form, pattern) for form in forms for pattern in patterns)
 
 
 def from_store(found: StoredImage, config: bytes) -> Image:
@@ -36,23 +52,13 @@ def from_store(found: StoredImage, config: bytes) -> Image:
 
 
 def index_entries(image: Image) -> list[Json]:
-    """The image's descriptors in index.json: one for each name, as skopeo looks for them."""
+    """The image's descriptors in index.json: one for each tag, as skopeo looks for them, or one without a name."""
     entry: Json = {"mediaType": image.media_type, "digest": image.manifest, "size": image.manifest_size}
-    named = [{**entry, "annotations": {"org.opencontainers.image.ref.name": tag}} for tag in image.tags]
-    return named or [entry]
+    return [{**entry, "annotations": {REF_NAME: tag}} for tag in image.tags] or [entry]
 
 
 def seconds(text: str | None) -> int:
-    """An RFC 3339 time as seconds since 1970, 0 for none or a bad one."""
-    with contextlib.suppress(ValueError, TypeError, AttributeError):
-        return int(datetime.fromisoformat(_microseconds(text or "")).timestamp())
+    """An RFC 3339 time as seconds since 1970, 0 for none or a bad one. Python reads six digits behind the point."""
+    with contextlib.suppress(ValueError, TypeError):
+        return int(datetime.fromisoformat(_FRACTION.sub(r"\1", text or "")).timestamp())
     return 0
-
-
-def _microseconds(text: str) -> str:
-    """Nanoseconds cut to what datetime reads."""
-    head, dot, rest = text.partition(".")
-    digits = rest.rstrip("Zz+-:0123456789") or rest
-    fraction = "".join(char for char in digits[:9] if char.isdigit())
-    zone = rest[len(fraction) :] if dot else ""
-    return f"{head}.{fraction[:6]}{zone}" if dot and fraction else text

@@ -11,24 +11,33 @@ import asyncio
 import contextlib
 import json
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator
 from typing import Any
 
+from minirund.engine import removal
 from minirund.engine.events import Events
 from minirund.engine.fetch import LayerFetcher
-from minirund.engine.filters import Filters, check_keys, label_matches
-from minirund.engine.image_records import from_store, index_entries, seconds, with_name, without_name
+from minirund.engine.filters import Filters, check_keys, labels_pass, truth, until
+from minirund.engine.image_records import (
+    from_store,
+    index_entries,
+    name_matches,
+    only_names,
+    seconds,
+    with_name,
+    without_name,
+)
 from minirund.engine.load import LoadedImage, Loader
 from minirund.engine.names import by_prefix
 from minirund.engine.progress import Message
 from minirund.engine.pull import Puller
 from minirund.engine.records import Container, Image, Json
 from minirund.engine.store import Store
-from minirund.errors import Conflict, InvalidArgument, NotFound
+from minirund.errors import InvalidArgument, NotFound
 from minirund.registry import reference as names
 from minirund.registry.auth import credentials as to_credentials
 from minirund.registry.client import RegistryClient
-from minirund.registry.manifest import Platform, parse_platform
+from minirund.registry.manifest import Platform, check_platform, parse_config, parse_platform
 from minirund.registry.reference import Reference
 from overlayfs.content import ContentStore
 from overlayfs.layer import LayerStore
@@ -60,6 +69,8 @@ class Images:
         self._fetcher = LayerFetcher(content, layers)
         self._puller, self._loader = Puller(registry, self._fetcher), Loader(self._fetcher)
         self._fetching = 0
+        self._sweeping = asyncio.Lock()
+        """Held while garbage is deleted: what a fetch would find there must not go under its hands."""
 
     async def close(self) -> None:
         """End transfers and connections."""
@@ -72,39 +83,34 @@ class Images:
         """Every image, the newest first."""
         return sorted(self._images.values(), key=lambda image: image.created, reverse=True)
 
-    def _passes(self, image: Image, filters: Filters) -> bool:
-        tests: dict[str, Callable[[str], bool]] = {
-            "reference": lambda value: any(_name_matches(name, value) for name in image.tags + image.digests),
-            "dangling": lambda value: (not image.tags) == (value.lower() in {"1", "true"}),
-            "label": lambda value: label_matches(self.config(image).get("config", {}).get("Labels"), value),
-            "before": lambda value: image.created < self.get(value).created,
-            "since": lambda value: image.created > self.get(value).created,
-        }
-        return all(any(tests[key](value) for value in values) for key, values in filters.items() if key in tests)
-
     def get(self, ref: str) -> Image:
         """By name, digest, ID or the beginning of an ID. Raises NotFound, InvalidArgument."""
-        name = ref
+        return self._find(ref)[0]
+
+    def _find(self, ref: str) -> tuple[Image, str]:
+        """The image, and which of its full names ``ref`` is: "" if it is an ID. A name goes before an ID."""
+        shown = ref
         with contextlib.suppress(InvalidArgument):
             reference = names.parse(ref)
-            name = reference.familiar()
-            found = self._by_name(reference)
-            if found is not None:
-                return found
+            shown, key = reference.familiar(), _key(reference)
+            if key in self._names:
+                return self._images[self._names[key]], key
         image_id = by_prefix(self._images.keys(), f"sha256:{ref.removeprefix('sha256:')}") if ref else None
-        if image_id is None:
-            if name is ref and not ref.startswith("sha256:"):
-                names.parse(ref)  # says what is wrong with it
-            raise NotFound(f"No such image: {name}")
-        return self._images[image_id]
-
-    def _by_name(self, reference: Reference) -> Image | None:
-        key = f"{reference.name}@{reference.digest}" if reference.digest else str(reference)
-        return self._images.get(self._names.get(key, ""))
+        if image_id is not None:
+            return self._images[image_id], ""
+        if shown is ref and not ref.startswith("sha256:"):
+            names.parse(ref)  # says what is wrong with it
+        raise NotFound(f"No such image: {shown}")
 
     def config(self, image: Image) -> Json:
         """The image's configuration, OCI image-spec config.md."""
         return json.loads(self.content.read(image.id))  # type: ignore[no-any-return]
+
+    def check_platform(self, image: Image, wanted: str | None, name: str) -> None:
+        """Refuse one for another platform. Raises NotFound (a client then pulls the right one), InvalidArgument."""
+        if wanted:
+            config = parse_config(self.content.read(image.id), len(image.layers))
+            check_platform(config, parse_platform(wanted), name)
 
     def history(self, image: Image) -> Bodies:
         """Docker's history: the newest first; only layers that are not empty have a size."""
@@ -205,7 +211,7 @@ class Images:
                 self._record(image)
                 self._name(found.id, found.repo_digest)
                 self._name(found.id, name)
-            self._events.image("pull", found.id, found.reference.familiar())
+            self._events.image("pull", found.reference.familiar(), found.reference.familiar_name)
             sink(pull.status(newer))
 
         return self._streamed(run)
@@ -227,13 +233,14 @@ class Images:
         self._record(from_store(loaded, await asyncio.to_thread(self.content.read, loaded.id)))
         for reference in loaded.names:
             self._name(loaded.id, str(reference))
-            self._events.image("load", loaded.id, reference.familiar())
+            self._events.image("load", loaded.id, loaded.id)
         self._write_index()
 
     async def _streamed(self, run: Callable[[Callable[[Message], None]], Any]) -> AsyncIterator[Message]:
         """The messages of ``run(sink)`` as they come; it is cancelled when the reader goes."""
         queue: asyncio.Queue[Message | None] = asyncio.Queue()
-        self._fetching += 1
+        async with self._sweeping:
+            self._fetching += 1
         task = asyncio.ensure_future(run(queue.put_nowait))
         task.add_done_callback(lambda _: queue.put_nowait(None))
         try:
@@ -249,91 +256,61 @@ class Images:
     # ---- out ----
 
     async def remove(self, ref: str, force: bool = False, prune: bool = True) -> Bodies:
-        """Take a name away, and the image with its last one. Raises NotFound, Conflict."""
-        image = self.get(ref)
-        by_id = image.id.removeprefix("sha256:").startswith(ref.removeprefix("sha256:"))
-        if by_id:
-            return await self._remove_image(image, force)
-        reference = names.parse(ref)
-        name = f"{reference.name}@{reference.digest}" if reference.digest else str(reference)
-        others = [tag for tag in image.tags if tag != name]
-        if others or (not image.tags and not reference.digest):
-            self._put_untagged(image, [name])
-            return [{"Untagged": names.parse(name).familiar()}]
-        self._refuse_used(image, force, ref)
-        return await self._delete(image)
-
-    async def _remove_image(self, image: Image, force: bool) -> Bodies:
-        repositories = {names.parse(tag).name for tag in image.tags}
-        if len(repositories) > 1 and not force:
-            raise Conflict(
-                f"conflict: unable to delete {_short(image)} (must be forced) - "
-                "image is referenced in multiple repositories"
-            )
-        self._refuse_used(image, force, _short(image))
-        return await self._delete(image)
-
-    def _refuse_used(self, image: Image, force: bool, shown: str) -> None:
+        """Take a name away, and the image with its last one; see removal.py. Raises NotFound, Conflict."""
+        image, name = self._find(ref)
         users = self.users(image)
-        running = next((container for container in users if container.alive), None)
-        if running is not None and (not force or not image.tags):
-            raise Conflict(
-                f'conflict: unable to remove repository reference "{shown}" (cannot be forced) - '
-                f"container {running.id[:12]} is using its referenced image {_short(image)}"
-            )
-        if users and not force:
-            raise Conflict(
-                f'conflict: unable to remove repository reference "{shown}" (must force) - '
-                f"container {users[0].id[:12]} is using its referenced image {_short(image)}"
-            )
+        plan = removal.by_name(image, name, ref, users, force) if name else removal.by_id(image, users, force)
+        gone = [{"Untagged": names.parse(one).familiar()} for one in plan.names]
+        image = self._untag(image, plan.names)
+        return gone + (await self._delete(image) if plan.image and not users else [])
 
-    async def _delete(self, image: Image) -> Bodies:
-        """Take all names; the image goes too unless a container needs it."""
-        gone = [{"Untagged": names.parse(name).familiar()} for name in (*image.tags, *image.digests)]
-        self._put_untagged(image, [*image.tags, *image.digests])
-        if self.users(image):
-            return gone
-        self._store.delete(image)
-        del self._images[image.id]
-        self._events.image("delete", image.id, image.id)
-        gone.append({"Deleted": image.id})
-        gone += [{"Deleted": chain} for chain in reversed(await self.collect())]
-        self._write_index()
-        return gone
-
-    def _put_untagged(self, image: Image, taken: Iterable[str]) -> None:
-        for name in taken:
+    def _untag(self, image: Image, gone: Iterable[str]) -> Image:
+        for name in gone:
             image = without_name(image, name)
             self._names.pop(name, None)
             self._events.image("untag", image.id, image.id)
         self._store.settle(image)
         self._place(image)
         self._write_index()
+        return image
+
+    async def _delete(self, image: Image) -> Bodies:
+        """Delete an image that has no name and no container any more."""
+        self._store.delete(image)
+        del self._images[image.id]
+        self._events.image("delete", image.id, image.id)
+        gone = [{"Deleted": image.id}, *({"Deleted": chain} for chain in await self.collect())]
+        self._write_index()  # last: on a full disk there is room again
+        return gone
 
     async def prune(self, filters: Filters) -> tuple[Bodies, int]:
         """Remove images without a name (or, with dangling=false, all) that no container uses: what went, and bytes."""
-        check_keys(filters, {"dangling", "until", "label"})
-        dangling = (filters.get("dangling") or ["true"])[0].lower() in {"1", "true"}
+        check_keys(filters, {"dangling", "until", "label", "label!"})
+        everything, before = not truth(filters, "dangling", True), until(filters)
         gone: Bodies = []
         freed = 0
         for image in self.all():
-            if not (dangling and image.tags) and not self.users(image):
+            if (everything or not image.tags) and not self.users(image) and image.created < before \
+                    and labels_pass(filters, self._labels(image)):  # fmt: skip
                 freed += image.size
-                gone += await self._delete(image)
+                gone += [{"Untagged": names.parse(name).familiar()} for name in (*image.tags, *image.digests)]
+                gone += await self._delete(self._untag(image, (*image.tags, *image.digests)))
+        self._events.prune("image", freed)
         return gone, freed
 
     async def collect(self) -> Chains:
         """Delete layers and blobs that nothing names: the layers' chain IDs. Waits for the next time during a pull."""
-        if self._fetching:
-            return []
-        kept = {chain for container in self._containers() for chain in container.layers}
-        kept |= {chain for image in self._images.values() for chain in image.layers}
-        blobs = {digest for image in self._images.values() for digest in image.blobs}
-        return await asyncio.to_thread(self._sweep, kept, blobs)
+        async with self._sweeping:
+            if self._fetching:
+                return []
+            layers = {chain for container in self._containers() for chain in container.layers}
+            layers |= {chain for image in self._images.values() for chain in image.layers}
+            blobs = {digest for image in self._images.values() for digest in image.blobs}
+            return await asyncio.to_thread(self._sweep, layers, blobs)
 
     def _sweep(self, layers: set[str], blobs: set[str]) -> Chains:
-        garbage = [layer for layer in self.layers.layers() if layer.chain_id not in layers]
         gone = []
+        garbage = [layer for layer in self.layers.layers() if layer.chain_id not in layers]
         while leaves := [one for one in garbage if not any(other.parent == one.chain_id for other in garbage)]:
             for layer in leaves:
                 self.layers.remove(layer.chain_id)
@@ -342,32 +319,27 @@ class Images:
         for digest in tuple(self.content.digests()):
             if digest not in blobs:
                 self.content.delete(digest)
-        gone.reverse()
         return gone
 
     def list(self, all: bool, filters: Filters) -> list[Image]:
-        """The images that pass: reference, dangling, label, before, since. Raises InvalidArgument."""
-        check_keys(filters, {"reference", "dangling", "label", "before", "since", "until"})
-        found = [image for image in self.all() if self._passes(image, filters)]
-        return [_only_names(image, filters["reference"]) for image in found] if filters.get("reference") else found
+        """The images that pass, the newest first. Raises InvalidArgument."""
+        check_keys(filters, {"reference", "dangling", "label", "label!", "before", "since", "until"})
+        patterns = filters.get("reference") or ()
+        first = max((self.get(ref).created for ref in filters.get("since") or ()), default=-1)
+        last = min([until(filters), *(self.get(ref).created for ref in filters.get("before") or ())])
+        dangling = truth(filters, "dangling", None)
+        found = [image for image in self.all() if first < image.created < last
+                 and (dangling is None or dangling is not bool(image.tags))
+                 and labels_pass(filters, self._labels(image))]  # fmt: skip
+        if not patterns:
+            return found
+        shown = (only_names(image, lambda name: name_matches(name, patterns)) for image in found)
+        return [image for image in shown if image.tags or image.digests]
+
+    def _labels(self, image: Image) -> dict[str, str] | None:
+        return (self.config(image).get("config") or {}).get("Labels")
 
 
-def _only_names(image: Image, patterns: Sequence[str]) -> Image:
-    """The image with those of its names that were asked for, as `docker images NAME` lists them."""
-    tags, digests = (
-        tuple(name for name in names if any(_name_matches(name, pattern) for pattern in patterns))
-        for names in (image.tags, image.digests)
-    )
-    return image.but(tags=tags, digests=digests)
-
-
-def _short(image: Image) -> str:
-    return image.id.removeprefix("sha256:")[:12]
-
-
-def _name_matches(name: str, pattern: str) -> bool:
-    import fnmatch  # noqa: PLC0415 - for this filter only
-
-    reference = names.parse(name)
-    shown = (reference.familiar(), reference.familiar_name, str(reference), reference.name)
-    return any(fnmatch.fnmatchcase(text, pattern) for text in shown)
+def _key(reference: Reference) -> str:
+    """A name as the records have it: with its digest if it has one, else with its tag."""
+    return f"{reference.name}@{reference.digest}" if reference.digest else str(reference)

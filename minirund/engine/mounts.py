@@ -89,7 +89,7 @@ def _mounts(host: Json) -> Iterator[Mount]:
         elif kind in {"volume", "image", "cluster", "npipe"}:
             raise NotSupported(f'mounts of type "{kind}" are not offered yet: use type=bind or type=tmpfs')
         else:
-            raise InvalidArgument(f'invalid mount config: mount type unknown: "{kind}"')
+            raise InvalidArgument(f'invalid mount config for type "{kind}": mount type unknown')
 
 
 def _long_bind(mount: Json, destination: str) -> Mount:
@@ -139,21 +139,3 @@ def _destination(path: str) -> str:
     if normal in {"/", "//"}:
         raise InvalidArgument(f"invalid specification: destination can't be '/': '{path}'")
     return normal
-
-
-def summary(host: Json) -> list[Json]:
-    """What inspect shows as Mounts: Docker's objects of Type, Source, Destination, Mode, RW, Propagation."""
-    shown = []
-    for spec in host.get("Binds") or ():
-        source, destination, mode = split_bind(spec)
-        shown.append(_shown("bind", source, destination, ",".join(mode), "ro" not in mode))
-    return shown + [
-        _shown(mount["Type"], mount.get("Source") or "", mount["Target"], "", not mount.get("ReadOnly"))
-        for mount in host.get("Mounts") or ()
-    ]
-
-
-def _shown(kind: str, source: str, destination: str, mode: str, writable: bool) -> Json:
-    propagation = "rprivate" if kind == "bind" else ""
-    return {"Type": kind, "Source": source, "Destination": destination, "Mode": mode, "RW": writable,
-            "Propagation": propagation}  # fmt: skip

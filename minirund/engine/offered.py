@@ -70,8 +70,7 @@ def check(host: Json, networking: Json) -> None:
     _refuse(host, NOT_YET)
     if (host.get("Runtime") or "runc") not in {"runc", "minirund", "io.containerd.runc.v2"}:
         raise InvalidArgument(f"unknown or invalid runtime name: {host['Runtime']}")
-    if (driver := (host.get("LogConfig") or {}).get("Type") or "json-file") not in {"json-file", "local"}:
-        raise NotSupported(f'logging driver "{driver}" is not offered: logs are kept in files, as by "json-file"')
+    _check_log_driver((host.get("LogConfig") or {}).get("Type") or "json-file")
     for key, words in MODES.items():
         mode = host.get(key) or ""
         if mode not in words and not (mode.startswith("container:") and key in {"PidMode", "IpcMode"}):
@@ -80,3 +79,14 @@ def check(host: Json, networking: Json) -> None:
         _refuse(endpoint or {}, ENDPOINT_NOT_YET)
         if name not in {"bridge", "default", "host", "none", host.get("NetworkMode")}:
             raise NotSupported(f"network {name} not found: user-defined networks are not offered yet")
+
+
+LOG_DRIVERS = frozenset("awslogs etwlogs fluentd gcplogs gelf journald logentries splunk syslog".split())
+"""Docker's, which send the output elsewhere."""
+
+
+def _check_log_driver(driver: str) -> None:
+    if driver in LOG_DRIVERS:
+        raise NotSupported(f'logging driver "{driver}" is not offered: logs are kept in files, as by "json-file"')
+    if driver not in {"json-file", "local", "none"}:
+        raise InvalidArgument(f'error looking up logging plugin {driver}: plugin "{driver}" not found')

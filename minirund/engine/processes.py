@@ -34,5 +34,6 @@ async def _run(command: list[str]) -> str:
         raise EngineError("ps is not installed: install the package procps") from None
     output, errors = await process.communicate()
     if process.returncode:
-        raise InvalidArgument(f"ps: {errors.decode(errors='replace').strip().splitlines()[-1:] or ['failed']}")
+        words = errors.decode(errors="replace").split("\n")  # what is wrong first, then how ps is used
+        raise InvalidArgument(f"ps: {next((line for line in words if line), 'failed').removeprefix('error: ')}")
     return output.decode(errors="replace")

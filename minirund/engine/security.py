@@ -74,16 +74,16 @@ def granted(add: Iterable[str], drop: Iterable[str], privileged: bool = False) -
     """The capabilities left, as CAP_NAME, in the kernel's order. Raises InvalidArgument for a name that is none."""
     if privileged:
         return tuple(f"CAP_{name}" for name in CAPABILITIES[: last_capability() + 1])
-    adds, drops = [_capability(name) for name in add], [_capability(name) for name in drop]
+    adds, drops = [_capability("CapAdd", name) for name in add], [_capability("CapDrop", name) for name in drop]
     have = set() if "ALL" in drops else set(CAPABILITIES[: last_capability() + 1] if "ALL" in adds else DEFAULT)
     have = (have - set(drops)) | (set(adds) - {"ALL"})
     return tuple(f"CAP_{name}" for name in CAPABILITIES if name in have)
 
 
-def _capability(name: str) -> str:
+def _capability(key: str, name: str) -> str:
     short = name.upper().removeprefix("CAP_")
     if short != "ALL" and short not in CAPABILITIES:
-        raise InvalidArgument(f'invalid capability: "{name}": see capabilities(7) for the names')
+        raise InvalidArgument(f'invalid {key}: unknown capability: "CAP_{short}"')
     return short
 
 

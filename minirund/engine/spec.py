@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from minirund import oci
+from minirund import bundle, oci
 from minirund.engine import mounts, resources, security
 from minirund.engine.records import Container, Json
 from minirund.errors import InvalidArgument
@@ -42,11 +42,24 @@ def config(container: Container, around: Surroundings) -> oci.Config:
         mounts=_mounts(host, around),
         linux=_linux(host, rules, around),
         annotations={"org.opencontainers.image.ref.name": container.image},
-        minirund=oci.Extension(
-            rootfs=around.rootfs, log="container.log", stdin=bool(container.config.get("OpenStdin")),
-            stdin_once=bool(container.config.get("StdinOnce")),
-        ),
-    )  # fmt: skip
+        minirund=_extension(container, around),
+    )
+
+
+def _extension(container: Container, around: Surroundings) -> oci.Extension:
+    found = oci.Extension(
+        rootfs=around.rootfs,
+        stdin=bool(container.config.get("OpenStdin")),
+        stdin_once=bool(container.config.get("StdinOnce")),
+    )
+    if logged(container.host_config):
+        found["log"] = bundle.LOG
+    return found
+
+
+def logged(host: Json) -> bool:
+    """Whether the container's output is kept: not with ``--log-driver none``."""
+    return (host.get("LogConfig") or {}).get("Type") != "none"
 
 
 def hostname(container: Container) -> str:

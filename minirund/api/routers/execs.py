@@ -36,17 +36,20 @@ async def start(request: Request, engine: EngineOf, exec_id: str, body: schemas.
     if size and not body.Tty:
         raise InvalidArgument("console size is only supported when TTY is enabled")
     record = engine.execs.check(exec_id)
-    if body.Detach:
-        await engine.execs.start(record.id, None, None, body.Tty, size)
-        return Response()
     given = record.config
+    tty = bool(
+        given.get("Tty")
+    )  # the process has the terminal that create asked for; start says how to send its output
+    if body.Detach:
+        await engine.execs.start(record.id, None, None, tty, size)
+        return Response()
     descriptor, unread = await take_stream(request, framed=not body.Tty)
     wanted = Attach(
         stdin=bool(given.get("AttachStdin")), stdout=bool(given.get("AttachStdout")),
         stderr=bool(given.get("AttachStderr")), framed=not body.Tty,
         detach_keys=params.detach_keys(given.get("DetachKeys") or ""), unread=unread,
     )  # fmt: skip
-    await engine.execs.start(record.id, wanted, descriptor, body.Tty, size)
+    await engine.execs.start(record.id, wanted, descriptor, tty, size)
     return Taken()
 
 
