@@ -61,18 +61,17 @@ async def pull(
 @router.post("/load", responses={200: {"model": schemas.Progress, "description": "Lines of JSON"}})
 async def load(request: Request, engine: EngineOf, platform: str = "") -> Response:
     """Load an archive: docker save's, or an OCI image layout, compressed or not, in the request's body."""
-    progress = engine.images.load(request.stream(), platform or None)
-    return Stream(progress_lines(await begun(progress)), "application/json")
+    lines = progress_lines(engine.images.load(request.stream(), platform or None))
+    return Stream(await begun(lines), "application/json")
 
 
-async def begun(progress: AsyncIterator[Any]) -> AsyncIterator[Any]:
-    """The same progress, once its first line is there. What fails before raises here, so that it gets its status."""
-    first = await anext(progress, None)
+async def begun(lines: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The same lines, once the first is there: by then the request's body has been read, and nobody waits for it."""
+    first = await anext(lines, b"")
 
-    async def whole() -> AsyncIterator[Any]:
-        if first is not None:
-            yield first
-        async for line in progress:
+    async def whole() -> AsyncIterator[bytes]:
+        yield first
+        async for line in lines:
             yield line
 
     return whole()
