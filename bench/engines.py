@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Self
 
 import memory
 from api import Api, ApiError
@@ -42,7 +43,7 @@ class Engine:
         self.environment = {**os.environ, "HOME": self.directory, "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
         self.log = f"{self.directory}/log"
 
-    def __enter__(self) -> Engine:
+    def __enter__(self) -> Self:
         self.start()
         return self
 

@@ -117,15 +117,18 @@ class Bench:
         samples = self.report.samples.setdefault(row.name, {})
         try:
             with row.players(self) as players:
-                for number in range((self.options.runs or row.runs) + row.warm_up):
-                    self._round(row, players, samples if number >= row.warm_up else {})
+                for _ in range(self.options.runs or row.runs):
+                    self._round(row, players, samples)
         except FAILURES as error:
             self.note(f"{row.name} broke off: {error}")
 
     def _round(self, row: Row, players: dict[str, Work], samples: Samples) -> None:
+        """A turn for each: a rest, where the row says so a go that does not count, and the one that does."""
         for name, work in list(players.items()):
             time.sleep(REST)
             try:
+                if row.warm_up:
+                    work()
                 samples.setdefault(name, []).append(work())
             except FAILURES as error:
                 self.note(f"{row.name}, {name}: {error}")
