@@ -79,8 +79,8 @@ _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}.{0,40}")
 
 
 def moment(name: str, text: str) -> float | None:
-    """A time in seconds since 1970: ``1700000000.5``, or RFC 3339. None when empty or 0."""
-    if not text or text == "0":
+    """A time in seconds since 1970: ``1700000000.5``, or RFC 3339. None when empty; "never" in Go's words is 0."""
+    if not text:
         return None
     if _SECONDS.fullmatch(text):
         return float(text)
@@ -91,7 +91,7 @@ def moment(name: str, text: str) -> float | None:
     except ValueError:
         raise InvalidArgument(f"invalid value for {name}: {text[:80]}: it is no time") from None
     seconds = (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
-    return seconds if seconds > 0 else None  # year 1 is Go's "never"
+    return max(seconds, 0.0)  # year 1 is Go's "never"
 
 
 def tail(text: str) -> int | None:

@@ -93,10 +93,18 @@ class Shim:
     def launch(self) -> None:
         """Up to init's clone, and, while that works, our own files. Raises StepFailed, CgroupError, OSError."""
         self.bundle.clear_exit()
+        self.refuse_what_is_not_done()
         self.make_cgroup()
         self.start_init()
         self.control.listen(self.bundle)
         self.bundle.write_shim_pid(os.getpid())
+
+    def refuse_what_is_not_done(self) -> None:
+        """Parts of the specification that this runtime does not carry out: said, and not passed over. Raises StepFailed."""
+        if any((self.config.get("hooks") or {}).values()):
+            raise StepFailed("config.json: hooks are not offered")
+        if (self.config.get("process") or {}).get("apparmorProfile"):
+            raise StepFailed("config.json: process.apparmorProfile is not offered: there are no AppArmor profiles here")
 
     def start_init(self) -> None:
         """clone3, into the cgroup and the namespaces. Raises StepFailed, OSError."""

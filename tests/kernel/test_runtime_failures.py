@@ -110,6 +110,8 @@ def test_arguments_too_long(runtime: Runtime, bundle: TestBundle) -> None:
 
 
 CHANGES = {
+    "hooks": lambda c: c.update(hooks={"prestart": [{"path": "/bin/true"}]}),
+    "an AppArmor profile": lambda c: c["process"].update(apparmorProfile="docker-default"),
     "a namespace that is none": lambda c: c["linux"]["namespaces"].append({"type": "network", "path": "/etc/passwd"}),
     "a namespace that has gone": lambda c: c["linux"]["namespaces"].append({"type": "ipc", "path": "/proc/0/ns/ipc"}),
     "an unknown namespace": lambda c: c["linux"]["namespaces"].append({"type": "nonsense"}),

@@ -53,7 +53,7 @@ async def events(
     engine: EngineOf, since: str = "", until: str = "", filters_: Annotated[Filters, Query(alias="filters")] = ""
 ) -> Response:
     """What happens, as it happens; with ``since``, also what happened."""
-    begin, end = params.moment("since", since), params.moment("until", until)
+    begin, end = params.moment("since", since), params.moment("until", until) or None  # 0: no end
     if begin is not None and end is not None and begin > end:
         raise InvalidArgument("`since` time cannot be after `until` time")
     found = engine.events.stream(begin, end, filters(filters_))
