@@ -1,8 +1,8 @@
 """A seccomp profile -> the program that the kernel runs at every system call. Done once per profile, in the spawner.
 
 The profile is OCI's linux.seccomp: a default action, architectures, and rules: names, action, conditions on arguments.
-libseccomp turns it into classic BPF. It does not know every name that a profile lists (they are newer, or another
-architecture's): those are left out, which leaves them to the default action.
+libseccomp turns it into classic BPF. It does not know every name that a profile lists: those of other architectures are
+left out, and newcalls.py sees to those that are newer than the library.
 
 pyseccomp is imported by a child, for the one profile. Source: seccomp(2), seccomp_rule_add(3); OCI runtime-spec
 config-linux.md, "Seccomp".
@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import Any
 
 from minirund.errors import StepFailed
+from minirund.runtime import newcalls
 
 ACTIONS = {
     "SCMP_ACT_KILL": 0x00000000,
@@ -85,7 +86,17 @@ def compile_profile(profile: dict[str, Any]) -> bytes:
         chosen = action(rule["action"], rule.get("errnoRet"))
         if chosen != default:
             add_rule(built, pyseccomp, rule, chosen)
-    return export(built)
+    before = newcalls.prefix(newer_allowed(profile, pyseccomp)) if default != ACTIONS["SCMP_ACT_ALLOW"] else b""
+    return before + export(built)
+
+
+def newer_allowed(profile: dict[str, Any], library: Any) -> list[str]:
+    """The names that the profile allows without conditions, and that libseccomp does not know."""
+    allowing = [
+        rule for rule in profile.get("syscalls") or () if rule["action"] == "SCMP_ACT_ALLOW" and not rule.get("args")
+    ]
+    names = {name for rule in allowing for name in rule["names"]}
+    return [name for name in names if library.resolve_syscall(library.Arch.NATIVE, name) == UNKNOWN_NAME]
 
 
 def add_architectures(built: Any, library: Any, names: tuple[str, ...]) -> None:

@@ -100,7 +100,7 @@ class Shim:
         self.bundle.write_shim_pid(os.getpid())
 
     def refuse_what_is_not_done(self) -> None:
-        """Parts of the specification that this runtime does not carry out: said, and not passed over. Raises StepFailed."""
+        """Parts of the specification that this runtime does not carry out: not passed over. Raises StepFailed."""
         if any((self.config.get("hooks") or {}).values()):
             raise StepFailed("config.json: hooks are not offered")
         if (self.config.get("process") or {}).get("apparmorProfile"):
