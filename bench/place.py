@@ -6,7 +6,8 @@
 
 The first process of the PID namespace waits for the bench and reaps what engines leave behind; when it ends the kernel
 ends everybody in it, then the mounts go, then the loop device, whose file has no name any more. So there is nothing
-to tidy: not after Ctrl-C, not after an error, not after kill -9. The cgroup alone outlives its processes.
+to tidy: not after Ctrl-C, not after an error, not after kill -9. Only the cgroup and an empty directory are left by
+that, and the next bench sweeps them.
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import containment
 from containment import CLONE_NEWCGROUP, raise_loopback
 
 from cgroups.cgroup import Cgroup, find_mount
@@ -31,6 +32,7 @@ NAMESPACES = ("--mount", "--net", "--pid", "--ipc", "--fork", "--kill-child", "-
 DISK_BYTES = 16 << 30  # sparse
 PRIVATE = ("/run", "/var/lib/cni", "/var/lib/containers", "/dev/shm")
 PREFIX = "minirund-bench-"
+PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,10 @@ class Place:
 def outside(directory: str) -> Iterator[Place]:
     """Make both; both are gone afterwards."""
     mount = find_mount()
-    place = Place(f"{mount}/{PREFIX}{os.getpid()}", tempfile.mkdtemp(prefix=PREFIX, dir=directory))
+    containment.sweep(PREFIX)
+    sweep(directory)
+    place = Place(f"{mount}/{PREFIX}{os.getpid()}", f"{directory}/{PREFIX}{os.getpid()}")
+    os.mkdir(place.directory, 0o700)
     try:
         place.outer.create(())
         place.root.create(Cgroup(mount).controllers())
@@ -63,6 +68,14 @@ def outside(directory: str) -> Iterator[Place]:
     finally:
         Cgroup(place.group).remove()
         shutil.rmtree(place.directory, ignore_errors=True)
+
+
+def sweep(directory: str) -> None:
+    """Remove the directories, empty by then, of a bench that was ended by kill -9: its pid is in their name."""
+    for name in os.listdir(directory):
+        pid = name.removeprefix(PREFIX)
+        if pid != name and pid.isdecimal() and not os.path.exists(f"/proc/{pid}"):
+            shutil.rmtree(f"{directory}/{name}", ignore_errors=True)
 
 
 def enter(place: Place, program: Sequence[str]) -> int:
@@ -79,6 +92,7 @@ def enter(place: Place, program: Sequence[str]) -> int:
 
 def _join(group: Cgroup) -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # kill -9 of the bench ends everybody too
     group.join(0)
 
 
