@@ -1,8 +1,8 @@
-"""What a test does to the place of a daemon (daemon.py) from outside: a server in its network, a small disk for its data.
+"""What a test does to the place of a daemon (daemon.py) from outside: a server in its network, a small disk for it.
 
-    with network_of(host), scripted_registry() as registry: ...     # reachable for the daemon at registry.address
-    disk = SmallDisk(host, megabytes=24); disk.fill(); disk.free()   # before host.start()
-    load(host, image(...), "evil:1")
+with network_of(host), scripted_registry() as registry: ...     # reachable for the daemon at registry.address
+disk = SmallDisk(host, megabytes=24); disk.fill(); disk.free()   # before host.start()
+load(host, image(...), "evil:1")
 """
 
 from __future__ import annotations
@@ -35,14 +35,18 @@ def network_of(host: DaemonHost) -> Iterator[None]:
 
 
 class SmallDisk:
-    """A tmpfs as the data root. Its mount ends with the host's mount namespace."""
+    """A tmpfs as the data root. Made before the daemon starts."""
 
     def __init__(self, host: DaemonHost, megabytes: int) -> None:
-        directory = f"{host.state}/data"
+        self._host, directory = host, f"{host.state}/data"
         host.run("mkdir", "-p", directory, check=True)
         host.run("mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "small", directory, check=True)
         self.root = Path(f"/proc/{host.holder}/root{directory}")
         self._filler = self.root / "FILLER"
+
+    def close(self) -> None:
+        """Unmount it; the daemon has stopped."""
+        self._host.run("umount", f"{self._host.state}/data", check=True)
 
     @property
     def room(self) -> int:

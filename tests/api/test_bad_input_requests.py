@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -33,6 +34,13 @@ def refused(answer: tuple[int, Any], status: int, words: str) -> None:
     assert answer[1]["message"].isprintable()
 
 
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline, "it never came to that"
+        time.sleep(0.01)
+
+
 def create(host: DaemonHost, host_config: dict[str, Any] | None = None, **config: Any) -> tuple[int, Any]:
     body = {"Image": "busybox", "Cmd": ["true"], **config, "HostConfig": host_config or {}}
     return host.api("POST", "/containers/create", body)
@@ -47,7 +55,11 @@ def create(host: DaemonHost, host_config: dict[str, Any] | None = None, **config
     [
         (["-u", "nobdy", "busybox", "id"], 125, "unable to find user nobdy: no matching entries in passwd file"),
         (["-u", "0:nogrp", "busybox", "id"], 125, "unable to find group nogrp: no matching entries in group file"),
-        (["-w", "/bin/busybox", "busybox", "id"], 125, 'chdir to cwd ("/bin/busybox") set in config.json failed: not a'),
+        (
+            ["-w", "/bin/busybox", "busybox", "id"],
+            125,
+            'chdir to cwd ("/bin/busybox") set in config.json failed: not a',
+        ),
         (["busybox", "nope"], 127, 'exec: "nope": executable file not found in $PATH'),
         (["busybox", ""], 127, 'exec: "": executable file not found in $PATH'),
         (["busybox", "/nope"], 127, "stat /nope: no such file or directory"),
@@ -58,18 +70,17 @@ def create(host: DaemonHost, host_config: dict[str, Any] | None = None, **config
         (["--pids-limit", "9", "busybox", "true"], 125, "needs the cgroup v2 controller 'pids'"),
         (["-p", "80:80", "busybox", "true"], 125, "published ports (-p) are not offered yet"),
         (["-P", "busybox", "true"], 125, "published ports (-P) are not offered yet"),
-        (["--restart", "always", "busybox", "true"], 125, "restart policies (--restart) are not offered yet"),
         (["-v", "data:/x", "busybox", "true"], 125, "named volumes are not offered yet"),
         (["--network", "nonet", "busybox", "true"], 125, "network nonet not found"),
         (["--network", "container:none", "busybox", "true"], 125, "No such container: none"),
-        (["--cap-add", "FOO", "busybox", "true"], 125, "invalid capability"),
+        (["--cap-add", "FOO", "busybox", "true"], 125, "unknown capability"),
         (["-h", "a\nb", "busybox", "true"], 125, "invalid Hostname"),
         (["-h", "h" * 65, "busybox", "true"], 125, "invalid Hostname: 65 bytes are too many"),
         (["--add-host", "x\ny:1.2.3.4", "busybox", "true"], 125, "bad format for add-host"),
         (["--name", LONG, "busybox", "true"], 125, "URL is too long"),
         (["--name", "n" * 300, "busybox", "true"], 125, "Invalid container name"),
         ([LONG, "true"], 125, "repository name must not be more than 255 characters"),
-        (["busybox", "/" + LONG], 127, "file name too long"),
+        (["busybox", "/" + LONG], 125, "file name too long"),
         (["-w", "/" + LONG, "busybox", "true"], 125, "file name too long"),
         (["-u", LONG, "busybox", "true"], 125, "unable to find user nnn"),
     ],
@@ -83,7 +94,14 @@ def test_run_says_what_is_wrong(host: DaemonHost, name: str, words: list[str], c
     assert message in done.stderr
     said = [line for line in done.stderr.splitlines() if line and not re.match("(See|Run) '", line)]
     assert len(said) == 1, said
-    assert host.api("GET", "/containers/json?all=1")[1] == []
+    until(lambda: host.api("GET", "/containers/json?all=1")[1] == [])
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_restart_policy(host: DaemonHost, name: str) -> None:
+    done = command(host, name)("create", "--restart", "always", "busybox")
+    assert done.returncode == 1
+    assert "restart policies (--restart) are not offered yet" in done.stderr
 
 
 def host_offers(host: DaemonHost, message: str) -> bool:
@@ -164,7 +182,7 @@ def test_a_short_id_that_several_begin_with(host: DaemonHost) -> None:
 @pytest.mark.parametrize(
     ("config", "status", "message"),
     [
-        ({"Env": ["A=\0"]}, 400, "invalid value for Env[1]: it has a NUL"),
+        ({"Env": ["A=\0"]}, 400, "it has a NUL"),
         ({"Env": ["=x"]}, 400, "invalid environment variable: =x"),
         ({"Env": ["A=\ud800"]}, 400, "not valid Unicode"),
         ({"Cmd": ["tr\0ue"]}, 400, "NUL"),
@@ -212,7 +230,7 @@ def test_create_refuses(host: DaemonHost, config: dict[str, Any], status: int, m
         ({"SecurityOpt": ["seccomp={bad"]}, 400, "seccomp"),
         ({"LogConfig": {"Type": "syslog"}}, 501, 'logging driver "syslog" is not offered'),
         ({"Devices": [{"PathOnHost": "/dev/nosuch", "PathInContainer": "/dev/x"}]}, 400, "no such file"),
-        ({"CapAdd": ["a\nb"]}, 400, "invalid capability"),
+        ({"CapAdd": ["a\nb"]}, 400, "unknown capability"),
         ({"Memory": 1}, 400, "Minimum memory limit allowed is 6MB"),
     ],
     ids=lambda value: ascii(value)[:40],
@@ -251,7 +269,7 @@ def test_an_exec_of_nonsense(host: DaemonHost) -> None:
     ):
         refused(host.api("POST", f"/containers/{ident}/exec", body), 400, words)
     made = host.api("POST", f"/containers/{ident}/exec", {"Cmd": ["x" * 200_000], "AttachStdout": True})[1]["Id"]
-    refused(host.api("POST", f"/exec/{made}/start", {"Detach": True}), 400, "file name too long")
+    refused(host.api("POST", f"/exec/{made}/start", {"Detach": True}), 400, "executable file not found in $PATH")
     refused(host.api("POST", f"/exec/{made}/start", {"Detach": True}), 409, "has already run")
 
 
@@ -308,7 +326,6 @@ def test_unknown_fields_are_named(host: DaemonHost) -> None:
         ("POST", "/containers/nosuch/wait", 404, "No such container: nosuch"),
         ("POST", "/containers/nosuch/attach", 404, "No such container: nosuch"),
         ("POST", "/containers/nosuch/kill?signal=" + "9" * 5000, 404, "No such container"),
-        ("POST", "/images/load", 400, "invalid image archive"),
     ],
     ids=lambda value: str(value)[:40],
 )

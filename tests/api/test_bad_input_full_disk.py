@@ -1,0 +1,149 @@
+"""A full disk under the daemon: an error for who wants more, nothing lost of what is, all works when there is room."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+
+import pytest
+from daemon import TAR, DaemonHost
+from images import docker_archive, image
+from inside import SmallDisk, network_of
+from scripted_registry import scripted_registry
+from test_bad_input_requests import refused, until
+
+pytestmark = pytest.mark.root
+FULL = "disk is full"
+
+
+@pytest.fixture
+def disk(own_host: DaemonHost) -> Iterator[SmallDisk]:
+    small = SmallDisk(own_host, 24)
+    yield small
+    if own_host.daemon and own_host.daemon.poll() is None:
+        own_host.remove_containers()
+        own_host.stop()
+    small.close()
+
+
+def states(host: DaemonHost) -> dict[str, str]:
+    found = host.api("GET", "/containers/json?all=1")[1]
+    return {container["Names"][0][1:]: container["State"] for container in found}
+
+
+def running(host: DaemonHost, *names: str) -> None:
+    for name in names:
+        assert host.cli("run", "-d", "--name", name, "busybox", "sleep", "1000").returncode == 0
+
+
+def test_a_pull_and_a_load_that_do_not_fit(own_host: DaemonHost, disk: SmallDisk) -> None:
+    own_host.start()
+    own_host.load_busybox()
+    before = disk.files()
+    big = image({"big": os.urandom(30_000_000)}, {"small": b"1"})
+    with network_of(own_host), scripted_registry() as registry:
+        registry.add("big", big)
+        for command in (own_host.cli, own_host.docker):
+            done = command("pull", f"{registry.address}/big")
+            assert (done.returncode, "no space left on device" in done.stderr) == (1, True)
+    answer = own_host.api("POST", "/images/load?quiet=1", docker_archive({"big": big}), TAR)[1]
+    assert "no space left on device" in answer["errorDetail"]["message"]
+    assert [one["RepoTags"] for one in own_host.api("GET", "/images/json")[1]] == [["busybox:latest"]]
+    own_host.kill9()
+    own_host.start()  # clears up what is of no use
+    assert [path for path in disk.files() if path not in before and "ingest" not in path] == []
+    assert own_host.cli("run", "--rm", "busybox", "echo", "ok").stdout == "ok\n"
+
+
+def test_nothing_new_is_made_and_all_that_is_goes_on(own_host: DaemonHost, disk: SmallDisk) -> None:
+    own_host.start()
+    own_host.load_busybox()
+    running(own_host, "goes-on")
+    own_host.cli("create", "--name", "made", "busybox", "echo", "made")
+    disk.fill()
+    refused(own_host.api("POST", "/containers/create?name=never", {"Image": "busybox"}), 500, FULL)
+    refused(own_host.api("POST", "/containers/made/rename?name=other"), 500, FULL)
+    refused(own_host.api("POST", "/images/busybox/tag?repo=other"), 500, FULL)
+    done = own_host.docker("run", "--rm", "busybox", "true")
+    assert (done.returncode, FULL in done.stderr) == (125, True)
+    refused(own_host.api("POST", "/containers/made/start"), 500, FULL)
+    assert states(own_host) == {"goes-on": "running", "made": "created"}
+    assert [one["RepoTags"] for one in own_host.api("GET", "/images/json")[1]] == [["busybox:latest"]]
+    disk.free()
+    assert own_host.cli("start", "-a", "made").stdout == "made\n"
+    assert own_host.cli("rename", "made", "other").returncode == 0
+    assert states(own_host) == {"goes-on": "running", "other": "exited"}
+
+
+def ended(host: DaemonHost, name: str) -> Callable[[], bool]:
+    return lambda: states(host).get(name) == "exited"
+
+
+def test_ends_are_recorded_and_space_can_be_made(own_host: DaemonHost, disk: SmallDisk) -> None:
+    """kill, pause, rm and rmi write to the database, too; what happens by itself is never lost."""
+    own_host.start()
+    own_host.load_busybox()
+    running(own_host, "paused", "killed", "removed")
+    own_host.cli(
+        "run", "-d", "-i", "--name", "exits", "busybox", "sh", "-c", "while [ ! -e /go ]; do sleep 0.05; done; exit 5"
+    )
+    disk.fill()
+    assert own_host.cli("exec", "exits", "mkdir", "/go").returncode in {0, 1}
+    own_host.cli("kill", "exits")
+    assert own_host.cli("kill", "killed").returncode == 0
+    until(ended(own_host, "killed"))
+    until(ended(own_host, "exits"))
+    assert own_host.cli("pause", "paused").returncode == 0
+    assert own_host.cli("rm", "-f", "removed").returncode == 0
+    expected = {"paused": "paused", "killed": "exited", "exits": "exited"}
+    assert states(own_host) == expected
+    own_host.kill9()
+    own_host.start()
+    assert states(own_host) == expected
+    own_host.remove_containers()
+    assert own_host.cli("rmi", "busybox").returncode == 0
+    disk.free()
+    own_host.load_busybox()
+    assert own_host.cli("run", "--rm", "busybox", "echo", "ok").stdout == "ok\n"
+
+
+def test_the_reserve_is_used_up(own_host: DaemonHost, disk: SmallDisk) -> None:
+    """Then a change that has come to pass is in memory, and on the disk as soon as there is room."""
+    own_host.start()
+    own_host.load_busybox()
+    running(own_host, "first", "second")
+    disk.fill()
+    assert own_host.cli("kill", "first").returncode == 0
+    disk.fill()  # the room that was kept, too
+    assert own_host.cli("kill", "second").returncode == 0
+    until(ended(own_host, "second"))
+    refused(own_host.api("POST", "/containers/create", {"Image": "busybox"}), 500, FULL)
+    disk.free()
+    assert own_host.cli("run", "--rm", "busybox", "echo", "ok").stdout == "ok\n"
+    own_host.kill9()
+    own_host.start()
+    assert states(own_host) == {"first": "exited", "second": "exited"}
+
+
+def test_a_container_fills_the_disk(own_host: DaemonHost, disk: SmallDisk) -> None:
+    own_host.start()
+    own_host.load_busybox()
+    done = own_host.cli("run", "--name", "greedy", "busybox", "sh", "-c", "cat /dev/zero >/full; echo told; exit 7")
+    assert done.returncode in {7, 125}  # 125 if not even the end of it can be told
+    assert "No space left on device" in done.stderr
+    until(ended(own_host, "greedy"))
+    assert own_host.api("GET", "/containers/greedy/json")[1]["State"]["ExitCode"] == 7
+    assert own_host.cli("rm", "greedy").returncode == 0
+    until(lambda: disk.room > 10 << 20)
+    assert own_host.docker("run", "--rm", "busybox", "echo", "ok").stdout == "ok\n"
+
+
+def test_a_daemon_starts_on_a_full_disk(own_host: DaemonHost, disk: SmallDisk) -> None:
+    own_host.start()
+    own_host.load_busybox()
+    running(own_host, "stays")
+    disk.fill()
+    own_host.restart()
+    assert states(own_host) == {"stays": "running"}
+    disk.free()
+    assert own_host.cli("exec", "stays", "echo", "ok").stdout == "ok\n"
