@@ -6,6 +6,9 @@ stdout, 2 stderr), three zeros, and the piece's length, big-endian. A terminal's
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import socket
 import struct
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
@@ -45,6 +48,15 @@ async def take_wait(request: Request) -> int:
     answer = head("200 OK", "application/json", connection="close", transfer_encoding="chunked")
     descriptor, _ = await connection(request.scope).take(answer)
     return descriptor
+
+
+async def send_all(descriptor: int, pieces: AsyncIterator[bytes]) -> None:
+    """Write a stream to a connection that was taken, and close it. A client that leaves ends it."""
+    loop = asyncio.get_running_loop()
+    with socket.socket(fileno=descriptor) as client, contextlib.suppress(OSError):
+        client.setblocking(False)
+        async for piece in pieces:
+            await loop.sock_sendall(client, piece)
 
 
 def frame(stream: int, content: bytes) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
@@ -11,8 +12,9 @@ from minirund.api.params import EngineOf, Flag, Ref
 from minirund.api.responses import Stream, Taken, answer
 from minirund.api.schemas.containers import ContainerWait
 from minirund.api.schemas.system import ErrorResponse
-from minirund.api.streams import log_lines, media_type, take_stream, take_wait
+from minirund.api.streams import log_lines, media_type, send_all, take_stream, take_wait
 from minirund.engine.lifecycle import Status
+from minirund.engine.records import Container
 from minirund.errors import Conflict, InvalidArgument, NotSupported
 from minirund.wire import Attach
 
@@ -63,8 +65,22 @@ async def attach(
         stdin=stdin and bool(container.config.get("OpenStdin")), stdout=stdout, stderr=stderr,
         framed=not container.tty, detach_keys=keys, unread=unread, logs=logs, stream=stream,
     )  # fmt: skip
-    await engine.containers.attach(container, wanted, descriptor)
+    if stream or container.alive:
+        await engine.containers.attach(container, wanted, descriptor)
+    else:
+        await send_all(descriptor, _printed(engine, container, wanted))
     return Taken()
+
+
+async def _printed(engine: EngineOf, container: Container, wanted: Attach) -> AsyncIterator[bytes]:
+    """What a container that has ended has printed, for who attaches to see just that."""
+    if wanted.logs and (wanted.stdout or wanted.stderr):
+        records = engine.containers.logs(
+            container.id, stdout=wanted.stdout, stderr=wanted.stderr, follow=False, since=0.0, until=0.0,
+            timestamps=False, tail=None,
+        )  # fmt: skip
+        async for piece in log_lines(records, wanted.framed, False):
+            yield piece
 
 
 @router.get("/{ref}/attach/ws")

@@ -1,4 +1,4 @@
-"""What all bodies share: null is the same as not given, types are not guessed, unknown fields are noticed.
+"""What all bodies share: null is not given, types are not guessed, unknown fields are noticed, case is not.
 
 A client in Go sends every field, most of them zero; one in Python sends null for what it was not given. Both mean "the
 default", so what reaches the engine is only what differs from it (``plain``): a record holds what was asked for.
@@ -22,7 +22,16 @@ class Body(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _without_nulls(cls, data: Any) -> Any:
-        return {key: value for key, value in data.items() if value is not None} if isinstance(data, dict) else data
+        if not isinstance(data, dict):
+            return data
+        return {cls._field(key): value for key, value in data.items() if value is not None}
+
+    @classmethod
+    def _field(cls, key: Any) -> Any:
+        """The field that a key means. Go doesn't mind the case, and docker-py has "detachKeys"."""
+        if key in cls.model_fields or not isinstance(key, str):
+            return key
+        return next((name for name in cls.model_fields if name.lower() == key.lower()), key)
 
     def plain(self, *exclude: str) -> Json:
         """The known fields that differ from their defaults, as plain data."""

@@ -1,0 +1,108 @@
+"""Limits, devices, ulimits: HostConfig's words into OCI's."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from cgroups.cgroup import Cgroup
+from minirund.engine import resources
+from minirund.engine.records import Json
+from minirund.errors import InvalidArgument, NotSupported
+
+GIB = 1 << 30
+
+
+@pytest.mark.parametrize(
+    ("host", "section", "expected"),
+    [
+        ({"Memory": GIB}, "memory", {"limit": GIB, "swap": 2 * GIB}),
+        ({"Memory": GIB, "MemorySwap": -1}, "memory", {"limit": GIB, "swap": -1}),
+        ({"Memory": GIB, "MemorySwap": GIB}, "memory", {"limit": GIB, "swap": GIB}),
+        ({"MemoryReservation": GIB}, "memory", {"reservation": GIB}),
+        ({"NanoCpus": 500_000_000}, "cpu", {"quota": 50_000, "period": 100_000}),
+        ({"CpuQuota": 5000, "CpuPeriod": 10000, "CpuShares": 2}, "cpu", {"quota": 5000, "period": 10000, "shares": 2}),
+        ({"CpusetCpus": "0", "CpusetMems": "0"}, "cpu", {"cpus": "0", "mems": "0"}),
+        ({"PidsLimit": 5}, "pids", {"limit": 5}),
+        ({"PidsLimit": -1}, "pids", None), ({"PidsLimit": 0}, "pids", None), ({}, "memory", None),
+        ({"BlkioWeight": 5}, "blockIO", {"weight": 5}),
+    ],
+)  # fmt: skip
+def test_limits(host: Json, section: str, expected: Json | None) -> None:
+    assert resources.resources(host).get(section) == expected
+
+
+@pytest.mark.parametrize(
+    ("host", "message"),
+    [
+        ({"Memory": 1}, "Minimum memory limit allowed is 6MB"),
+        ({"MemorySwap": GIB}, "always set the Memory limit"),
+        ({"Memory": GIB, "MemorySwap": GIB - 1}, "larger than memory limit"),
+        ({"NanoCpus": 10**15}, "range of CPUs is from 0.01"),
+        ({"NanoCpus": 1}, "range of CPUs is from 0.01"),
+        ({"Devices": [{"PathOnHost": "/no/such"}]}, "no such file or directory"),
+        ({"Devices": [{"PathOnHost": "/etc/passwd"}]}, "not a device node"),
+        ({"Devices": [{"PathOnHost": "/dev/null", "CgroupPermissions": "x"}]}, "invalid device mode: x"),
+        ({"DeviceCgroupRules": ["c 1:3"]}, "invalid device cgroup rule"),
+        ({"DeviceCgroupRules": ["x 1:3 rwm"]}, "invalid device cgroup rule"),
+        ({"DeviceCgroupRules": ["c 1 rwm"]}, "invalid device cgroup rule"),
+        ({"BlkioDeviceReadBps": [{"Path": "/etc", "Rate": 1}]}, "not a device node"),
+    ],
+)
+def test_what_is_no_limit(host: Json, message: str) -> None:
+    with pytest.raises(InvalidArgument, match=message):
+        resources.resources(host)
+
+
+def test_devices() -> None:
+    null = os.stat("/dev/null").st_rdev
+    host = {"Devices": [{"PathOnHost": "/dev/null", "PathInContainer": "/dev/hole", "CgroupPermissions": "r"}],
+            "DeviceCgroupRules": ["b 8:* rw"]}  # fmt: skip
+    (node,) = resources.devices(host)
+    assert (node["path"], node["type"], node["major"], node["minor"]) == (
+        "/dev/hole",
+        "c",
+        os.major(null),
+        os.minor(null),
+    )
+    *_, named, rule = resources.device_rules(host)
+    assert (named["access"], named["major"], named["minor"]) == ("r", os.major(null), os.minor(null))
+    assert rule == {"allow": True, "type": "b", "access": "rw", "major": 8}
+
+
+def test_a_privileged_container_has_all_of_them_but_the_runtime_s_own() -> None:
+    assert resources.device_rules({"Privileged": True}) == [{"allow": True, "access": "rwm"}]
+    paths = {node["path"] for node in resources.devices({"Privileged": True})}
+    assert not paths & {"/dev/null", "/dev/tty", "/dev/ptmx"}
+    assert all(os.path.exists(path) for path in paths)
+
+
+@pytest.mark.parametrize(
+    ("entry", "expected"),
+    [
+        ({"Name": "nofile", "Soft": 1, "Hard": 2}, {"type": "RLIMIT_NOFILE", "soft": 1, "hard": 2}),
+        ({"Name": "core", "Soft": -1, "Hard": -1}, {"type": "RLIMIT_CORE", "soft": -1, "hard": -1}),
+        ({"Name": "what", "Soft": 1, "Hard": 1}, None),
+        ({"Name": "nofile", "Soft": 3, "Hard": 2}, None),
+        ({"Name": "nofile", "Soft": -1, "Hard": 2}, None),
+    ],
+)
+def test_ulimits(entry: Json, expected: Json | None) -> None:
+    if expected is None:
+        with pytest.raises(InvalidArgument, match="ulimit"):
+            resources.rlimits({"Ulimits": [entry]})
+    else:
+        assert resources.rlimits({"Ulimits": [entry]}) == [expected]
+
+
+def test_a_limit_without_its_controller_is_refused_by_name(tmp_path: Path) -> None:
+    """Controllers are what the file says: a plain directory will do."""
+    (tmp_path / "cgroup.controllers").write_text("pids\n")
+    root = Cgroup(str(tmp_path))
+    resources.check({"PidsLimit": 5}, root)
+    with pytest.raises(NotSupported, match="'memory'"):
+        resources.check({"Memory": GIB}, root)
+    with pytest.raises(InvalidArgument):
+        resources.check({"Memory": 1}, root)
