@@ -23,7 +23,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-import containment
 from containment import CLONE_NEWCGROUP, raise_loopback
 
 from cgroups.cgroup import Cgroup, find_mount
@@ -57,8 +56,10 @@ class Place:
 def outside(directory: str) -> Iterator[Place]:
     """Make both; both are gone afterwards."""
     mount = find_mount()
-    containment.sweep(PREFIX)
-    sweep(directory)
+    for path in left_behind(mount):
+        Cgroup(path).remove()
+    for path in left_behind(directory):
+        shutil.rmtree(path, ignore_errors=True)
     place = Place(f"{mount}/{PREFIX}{os.getpid()}", f"{directory}/{PREFIX}{os.getpid()}")
     os.mkdir(place.directory, 0o700)
     try:
@@ -70,12 +71,10 @@ def outside(directory: str) -> Iterator[Place]:
         shutil.rmtree(place.directory, ignore_errors=True)
 
 
-def sweep(directory: str) -> None:
-    """Remove the directories, empty by then, of a bench that was ended by kill -9: its pid is in their name."""
-    for name in os.listdir(directory):
-        pid = name.removeprefix(PREFIX)
-        if pid != name and pid.isdecimal() and not os.path.exists(f"/proc/{pid}"):
-            shutil.rmtree(f"{directory}/{name}", ignore_errors=True)
+def left_behind(directory: str) -> list[str]:
+    """What a bench that was ended by kill -9 has left in here: its pid is in the name."""
+    pids = {name: name.removeprefix(PREFIX) for name in os.listdir(directory) if name.startswith(PREFIX)}
+    return [f"{directory}/{name}" for name, pid in pids.items() if not os.path.exists(f"/proc/{pid}")]
 
 
 def enter(place: Place, program: Sequence[str]) -> int:
