@@ -1,0 +1,222 @@
+"""Links over real socket pairs, the engine's side of a shim, and clients that wait."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from minirund import wire
+from minirund.engine.shims import Link, Shim, connect
+from minirund.engine.waiters import Live, answer, hung_up
+from minirund.errors import EngineError
+
+
+class Heard:
+    """A listener that remembers."""
+
+    def __init__(self) -> None:
+        self.exits: list[wire.Exited | None] = []
+        self.execs: list[tuple[str, int]] = []
+
+    def shim_exited(self, shim: Shim, exited: wire.Exited | None) -> None:
+        self.exits.append(exited)
+
+    def exec_exited(self, shim: Shim, exec_id: str, code: int) -> None:
+        self.execs.append((exec_id, code))
+
+
+def run(work: Callable[[], Awaitable[Any]]) -> Any:
+    """A test on an event loop, after which no descriptor may be left."""
+
+    async def whole() -> Any:
+        return await work()
+
+    before = os.listdir("/proc/self/fd")
+    result = asyncio.run(whole())
+    assert len(os.listdir("/proc/self/fd")) == len(before)
+    return result
+
+
+def pair() -> tuple[wire.Channel, wire.Channel]:
+    ours, theirs = wire.Channel.pair()
+    return ours, wire.Channel(theirs)
+
+
+async def until(condition: Callable[[], object]) -> None:
+    while not condition():
+        await asyncio.sleep(0.001)
+
+
+def test_a_link_brings_messages_in_order_and_then_the_end() -> None:
+    async def work() -> None:
+        ours, theirs = pair()
+        heard: list[Any] = []
+        Link(ours, lambda message, descriptors: heard.append((message, len(descriptors))), lambda: heard.append("end"))
+        reading, writing = os.pipe()
+        theirs.send(wire.Signal(1))
+        theirs.send(wire.Signal(2), [reading])
+        theirs.close()
+        await until(lambda: "end" in heard)
+        assert heard == [(wire.Signal(1), 0), (wire.Signal(2), 1), "end"]
+        os.close(reading)
+        os.close(writing)
+
+    asyncio.run(work())
+
+
+def test_what_does_not_fit_is_sent_when_there_is_room_and_descriptors_are_closed() -> None:
+    async def work() -> None:
+        ours, theirs = pair()
+        link = Link(ours, lambda *_: None, lambda: None)
+        reading, writing = os.pipe()
+        os.close(writing)
+        for number in range(2000):
+            link.send(wire.Signal(number), [os.dup(reading)] if number % 100 == 0 else [])
+        os.close(reading)
+        theirs.setblocking(False)
+        seen: list[int] = []
+
+        def read() -> bool:
+            try:
+                while received := theirs.receive():
+                    seen.append(received[0].number)  # type: ignore[union-attr]
+                    wire.close_all(received[1])
+            except BlockingIOError:
+                pass
+            return len(seen) == 2000
+
+        await until(read)
+        assert seen == list(range(2000))
+        link.close()
+        theirs.close()
+
+    run(work)
+
+
+def test_sending_to_who_has_gone_closes_the_descriptors() -> None:
+    async def work() -> None:
+        ours, theirs = pair()
+        ended: list[bool] = []
+        link = Link(ours, lambda *_: None, lambda: ended.append(True))
+        theirs.close()
+        reading, writing = os.pipe()
+        os.close(writing)
+        link.send(wire.Signal(1), [reading])
+        await until(lambda: ended)
+        link.send(wire.Signal(2), [os.open("/dev/null", os.O_RDONLY)])
+        assert not link.open
+
+    run(work)
+
+
+def test_nonsense_ends_a_link() -> None:
+    async def work() -> None:
+        ours, theirs = wire.Channel.pair()
+        ended: list[bool] = []
+        Link(ours, lambda *_: None, lambda: ended.append(True))
+        theirs.send(b"{nonsense")
+        await until(lambda: ended)
+        theirs.close()
+
+    run(work)
+
+
+def test_a_shim_s_life() -> None:
+    async def work() -> None:
+        ours, theirs = pair()
+        heard = Heard()
+        shim = Shim("c", ours, heard)
+        theirs.send(wire.Started(5, 6))
+        assert await shim.first_word() == wire.Started(5, 6) == shim.started
+        asking = asyncio.create_task(shim.exec(wire.Exec("e", {}), []))
+        await asyncio.sleep(0)
+        assert theirs.receive() == (wire.Exec("e", {}), [])
+        theirs.send(wire.ExecStarted("e", 7))
+        assert await asking == wire.ExecStarted("e", 7)
+        theirs.send(wire.ExecExited("e", 3))
+        theirs.send(wire.Exited(4, 8))
+        shim.catch_up()
+        assert (heard.execs, heard.exits) == ([("e", 3)], [wire.Exited(4, 8)])
+        theirs.close()
+        await until(lambda: not shim.open)
+        assert heard.exits == [wire.Exited(4, 8)]
+
+    run(work)
+
+
+def test_a_shim_that_vanishes_is_told_and_fails_who_waits() -> None:
+    async def work() -> None:
+        ours, theirs = pair()
+        heard = Heard()
+        shim = Shim("c" * 64, ours, heard)
+        asking = asyncio.create_task(shim.exec(wire.Exec("e", {}), []))
+        await asyncio.sleep(0)
+        theirs.close()
+        assert await shim.first_word() is None
+        with pytest.raises(EngineError, match=r"the shim of container c{12} has gone"):
+            await asking
+        assert heard.exits == [None]
+
+    run(work)
+
+
+def test_a_start_that_failed_is_no_end() -> None:
+    async def work() -> None:
+        ours, theirs = pair()
+        heard = Heard()
+        shim = Shim("c", ours, heard)
+        theirs.send(wire.Failed("mount /proc", 1))
+        theirs.close()
+        assert await shim.first_word() == wire.Failed("mount /proc", 1)
+        await until(lambda: not shim.open)
+        assert heard.exits == []
+
+    run(work)
+
+
+def test_no_shim_is_there_to_connect_to(tmp_path: Any) -> None:
+    assert connect(f"{tmp_path}/none", "c", Heard()) is None
+    stale = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    stale.bind(f"{tmp_path}/shim.sock")
+    stale.close()
+    assert connect(str(tmp_path), "c", Heard()) is None
+
+
+def test_waiters_get_an_http_chunk_and_the_end() -> None:
+    ours, theirs = socket.socketpair()
+    answer(theirs.detach(), 137)
+    with ours:
+        assert ours.recv(1000) == b'13\r\n{"StatusCode":137}\n\r\n0\r\n\r\n'
+        assert ours.recv(1) == b""
+
+
+def test_clients_are_held_until_they_are_taken_or_hang_up() -> None:
+    live = Live()
+    ours, theirs = zip(*(socket.socketpair() for _ in range(3)), strict=True)
+    kinds: list[wire.Attach | wire.Wait] = [wire.Attach(), wire.Wait(), wire.Wait(removed=True)]
+    for kind, sock in zip(kinds, theirs, strict=True):
+        live.hold(kind, sock.detach())
+    ours[0].shutdown(socket.SHUT_WR)  # its sending half alone: `run </dev/null`
+    assert not hung_up(live.held[0][1])
+    ours[2].close()
+    taken = live.take_held()
+    assert [client for client, _ in taken] == kinds[:2] and not live.held
+    wire.close_all([descriptor for _, descriptor in taken])
+    ours[0].close()
+    ours[1].close()
+
+
+def test_those_held_are_answered_when_the_container_goes() -> None:
+    live = Live()
+    waiting, attached = socket.socketpair(), socket.socketpair()
+    live.hold(wire.Wait(), waiting[1].detach())
+    live.hold(wire.Attach(), attached[1].detach())
+    live.answer_held(3)
+    assert b'"StatusCode":3' in waiting[0].recv(1000) and attached[0].recv(1) == b"" and not live.held
+    waiting[0].close()
+    attached[0].close()
