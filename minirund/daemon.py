@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -59,6 +60,8 @@ async def serve(settings: Settings, sockets: list[socket.socket]) -> None:
 
 
 def _ready(settings: Settings) -> None:
+    gc.collect()
+    gc.freeze()  # what is there now stays: no collection need look at it again
     _tell_systemd("READY=1")
     log.info("minirund %s serves %s", __version__, ", ".join(settings.hosts))
 
