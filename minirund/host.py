@@ -145,8 +145,11 @@ def pidfile(path: str | None) -> Iterator[None]:
         pid = int(file.read())
         if pid != os.getpid() and os.path.exists(f"/proc/{pid}") and _is_minirund(pid):
             raise BadOption(f"{path}: minirund is running already, as process {pid}")
-    with open(path, "w", encoding="ascii") as file:
-        file.write(f"{os.getpid()}\n")
+    try:
+        with open(path, "w", encoding="ascii") as file:
+            file.write(f"{os.getpid()}\n")
+    except OSError as error:
+        raise BadOption(f"can't write --pidfile {path}: {error.strerror}") from None
     try:
         yield
     finally:

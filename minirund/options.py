@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import re
-from ipaddress import IPv4Interface
+from ipaddress import IPv4Interface, ip_address
 from typing import Any
 
 from minirund import __version__
@@ -65,7 +65,13 @@ CONFIG_KEYS = {  # daemon.json's key -> the option it stands for; dockerd's name
     "max-unpacked-size": "max_unpacked_size", "cgroup-parent": "cgroup_parent", "network-pool": "network_pool",
     "log-level": "log_level", "debug": "debug", "pidfile": "pidfile",
 }  # fmt: skip
-LISTS = {"hosts", "dns", "dns_search", "dns_opt", "insecure_registry", "registry_mirror"}
+KINDS = {
+    **dict.fromkeys(("hosts", "dns", "dns_search", "dns_opt", "insecure_registry", "registry_mirror"), "texts"),
+    **dict.fromkeys(("max_unpacked_size", "network_pool"), "number"),
+    "debug": "flag",
+}
+"""Option -> what its value is in daemon.json, if not a text."""
+KIND_NAMES = {"texts": "a list of texts", "number": "a number or a text", "flag": "true or false", "text": "a text"}
 
 
 def merged(options: argparse.Namespace) -> dict[str, Any]:
@@ -78,10 +84,21 @@ def merged(options: argparse.Namespace) -> dict[str, Any]:
             raise BadOption(f"{path}: unknown key {key!r}: known are {', '.join(sorted(CONFIG_KEYS))}")
         if name in found:
             raise BadOption(f"{path}: {key!r} is given as an option too: say it in one place")
-        if isinstance(value, list) != (name in LISTS) or isinstance(value, dict):
-            raise BadOption(f"{path}: the value of {key!r} must be {'a list' if name in LISTS else 'a single value'}")
+        kind = KINDS.get(name, "text")
+        if not _is_a(kind, value):
+            raise BadOption(f"{path}: the value of {key!r} must be {KIND_NAMES[kind]}")
         found[name] = value
     return found
+
+
+def _is_a(kind: str, value: Any) -> bool:
+    if kind == "texts":
+        return isinstance(value, list) and all(_is_a("text", entry) for entry in value)
+    if kind == "flag":
+        return isinstance(value, bool)
+    if kind == "number" and isinstance(value, int):
+        return not isinstance(value, bool)
+    return isinstance(value, str) and bool(value) and "\0" not in value
 
 
 def _config(path: str, required: bool) -> dict[str, Any]:
@@ -114,6 +131,8 @@ def settings_from(found: dict[str, Any]) -> Settings:
     ):
         if name in found:
             known[field] = tuple(found[name])
+    for server in found.get("dns", ()):
+        _check_server(server)
     for name in ("bridge", "cgroup_parent"):
         if name in found:
             known[name] = found[name]
@@ -126,6 +145,13 @@ def settings_from(found: dict[str, Any]) -> Settings:
     if "network_pool" in found:
         known["pool_size"] = _count(found["network_pool"])
     return Settings(**known, log_level=log_level(found))
+
+
+def _check_server(text: str) -> None:
+    try:
+        ip_address(text)
+    except ValueError:
+        raise BadOption(f"--dns {text}: not an IP address") from None
 
 
 def log_level(found: dict[str, Any]) -> str:
@@ -141,6 +167,8 @@ def _interface(text: str) -> IPv4Interface:
         address = IPv4Interface(text)
     except ValueError:
         raise BadOption(f"--bip {text}: not an IPv4 address with prefix, like 172.20.0.1/16") from None
+    if address.is_loopback or address.is_multicast or address.is_unspecified:
+        raise BadOption(f"--bip {text}: no address for a bridge: use one like 172.20.0.1/16")
     if address.network.prefixlen > 29 or address.ip in {
         address.network.network_address,
         address.network.broadcast_address,
