@@ -1,9 +1,9 @@
-"""Locks on files: one daemon a data root, one an exec root, and a wait for the starts that a dead daemon has left under way.
+"""Locks on files: one daemon a data root, one an exec root, and a wait for starts that a dead daemon left under way.
 
-A daemon that is killed in the middle of a start leaves a Launch in the spawner's socket, or a shim that has no door yet.
-A new daemon that looked now would find nothing, clear up, and give the address away; and then the container would
-come. So every Launch carries a token: a descriptor of the file ``starts.lock``, which is locked. The lock belongs to the
-open file and not to a process: it is held until the kernel has closed the last copy, in whatever process or socket
+A daemon that is killed in the middle of a start leaves a Launch in the spawner's socket, or a shim that has no door
+yet. A new daemon that looked now would find nothing, clear up, and give the address away; and then the container would
+come. So every Launch carries a token: a descriptor of the file ``starts.lock``, which is locked. The lock belongs to
+the open file and not to a process: it is held until the kernel has closed the last copy, in whatever process or socket
 that one is. The shim closes its own when the start is over. To get the lock is to know that no start is under way.
 """
 

@@ -53,7 +53,8 @@ def test_newer_calls_are_allowed_or_unknown() -> None:
 
 @pytest.mark.skipif(os.uname().machine != "x86_64", reason="the numbers above are x86-64's")
 def test_a_profile_that_lists_little_allows_little() -> None:
-    names = ["read", "write", "exit_group", "brk", "mmap", "munmap", "rt_sigaction", "close", "fstat", "futex", "getpid",
+    names = ["read", "write", "exit_group", "brk", "mmap", "munmap", "rt_sigaction", "close", "fstat", "futex",
+             "getpid",
              "rt_sigreturn", "rt_sigprocmask", "openat", "newfstatat", "lseek", "ioctl", "mprotect"]  # fmt: skip
     profile = {
         "defaultAction": "SCMP_ACT_ERRNO",
