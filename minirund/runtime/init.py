@@ -75,6 +75,26 @@ def replace_null(ctx: Context) -> None:
             os.close(opened)
 
 
+BECOME: tuple[Step, ...] = (
+    security.set_rlimits,
+    security.find_user,
+    security.own_stdio,
+    program.enter_cwd,
+    security.set_no_new_privs,
+    security.load_seccomp_early,
+    security.drop_bounding_set,
+    security.change_user,
+    security.set_capabilities,
+    program.enter_cwd_as_user,
+    program.find_program,
+    program.set_umask,
+    program.reset_signals,
+    program.close_descriptors,
+    security.load_seccomp_late,
+    program.execute,
+)
+"""Inside, furnished: who it is, what it may do, its program. The same for init and for an exec."""
+
 STEPS: tuple[Step, ...] = (
     new_session,
     connect_pipes,
@@ -96,22 +116,7 @@ STEPS: tuple[Step, ...] = (
     program.make_cwd,
     rootfs.make_root_readonly,
     replace_null,
-    security.set_rlimits,
-    security.find_user,
-    security.own_stdio,
-    program.enter_cwd,
-    security.set_no_new_privs,
-    security.load_seccomp_early,
-    security.drop_bounding_set,
-    security.change_user,
-    security.set_capabilities,
-    program.enter_cwd_as_user,
-    program.find_program,
-    program.set_umask,
-    program.reset_signals,
-    program.close_descriptors,
-    security.load_seccomp_late,
-    program.execute,
+    *BECOME,
 )
 """From clone3 to execve."""
 
@@ -130,22 +135,7 @@ EXEC_STEPS: tuple[Step, ...] = (
     enter_container,
     devices.open_terminal,
     replace_null,
-    security.set_rlimits,
-    security.find_user,
-    security.own_stdio,
-    program.enter_cwd,
-    security.set_no_new_privs,
-    security.load_seccomp_early,
-    security.drop_bounding_set,
-    security.change_user,
-    security.set_capabilities,
-    program.enter_cwd_as_user,
-    program.find_program,
-    program.set_umask,
-    program.reset_signals,
-    program.close_descriptors,
-    security.load_seccomp_late,
-    program.execute,
+    *BECOME,
 )
 """From clone3 to execve, in a container that runs."""
 

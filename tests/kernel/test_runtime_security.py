@@ -6,32 +6,15 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from bundles import Runtime, TestBundle, make_bundle, make_rootfs
+from bundles import Runtime, TestBundle, make_bundle
 
 from minirund import wire
 
 CAPTURED = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
 DOCKERS_14 = 0xA80425FB
-
-
-@pytest.fixture(scope="module")
-def runtime() -> Iterator[Runtime]:
-    with Runtime() as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def lower(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_rootfs(tmp_path_factory.mktemp("lower") / "root")
-
-
-@pytest.fixture
-def bundle(tmp_path: Path, lower: Path) -> TestBundle:
-    return make_bundle(tmp_path, lower)
 
 
 def out(runtime: Runtime, bundle: TestBundle, script: str) -> str:

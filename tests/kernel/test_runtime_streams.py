@@ -5,29 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-from bundles import Runtime, TestBundle, eventually, make_bundle, make_rootfs
+from bundles import Runtime, TestBundle, eventually, make_bundle
 
 from minirund import wire
-
-
-@pytest.fixture(scope="module")
-def runtime() -> Iterator[Runtime]:
-    with Runtime() as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def lower(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_rootfs(tmp_path_factory.mktemp("lower") / "root")
-
-
-@pytest.fixture
-def bundle(tmp_path: Path, lower: Path) -> TestBundle:
-    return make_bundle(tmp_path, lower)
 
 
 def on_terminal(bundle: TestBundle) -> TestBundle:

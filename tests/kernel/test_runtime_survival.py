@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,22 +14,6 @@ from bundles import Runtime, TestBundle, eventually, make_bundle, make_rootfs
 
 from cgroups.cgroup import Cgroup
 from minirund import wire
-
-
-@pytest.fixture(scope="module")
-def runtime() -> Iterator[Runtime]:
-    with Runtime() as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def lower(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_rootfs(tmp_path_factory.mktemp("lower") / "root")
-
-
-@pytest.fixture
-def bundle(tmp_path: Path, lower: Path) -> TestBundle:
-    return make_bundle(tmp_path, lower)
 
 
 def gone(pid: int) -> bool:
