@@ -64,20 +64,30 @@ def listen(url: str, group: str | None) -> list[socket.socket]:
 
 
 def _listen_unix(path: str, group: str | None) -> socket.socket:
+    owner = _group_id(group)
     _clear_stale(path)
-    listener = socket.socket(socket.AF_UNIX)
-    mask = os.umask(0o177)  # nobody else gets in between bind and chmod
-    try:
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        listener.bind(path)
-    except OSError as error:
-        raise BadOption(f"can't listen on {path}: {error.strerror or error}") from None
-    finally:
-        os.umask(mask)
-    os.chown(path, 0, _group_id(group))
-    os.chmod(path, 0o660)
-    listener.listen(4096)
+    with contextlib.ExitStack() as undo:
+        listener = undo.enter_context(socket.socket(socket.AF_UNIX))
+        try:
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            with _umask(0o177):  # nobody else gets in between bind and chmod
+                listener.bind(path)
+        except OSError as error:
+            raise BadOption(f"can't listen on {path}: {error.strerror or error}") from None
+        os.chown(path, 0, owner)
+        os.chmod(path, 0o660)
+        listener.listen(4096)
+        undo.pop_all()
     return listener
+
+
+@contextlib.contextmanager
+def _umask(mask: int) -> Iterator[None]:
+    before = os.umask(mask)
+    try:
+        yield
+    finally:
+        os.umask(before)
 
 
 def _clear_stale(path: str) -> None:

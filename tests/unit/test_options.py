@@ -1,0 +1,94 @@
+"""Options and daemon.json become settings, or one line that says what is wrong."""
+
+from __future__ import annotations
+
+import json
+from ipaddress import IPv4Interface
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from minirund.engine.settings import Settings
+from minirund.options import BadOption, merged, parser, settings_from, size
+
+
+def settings(*words: str, config: Any = None, where: Path) -> Settings:
+    file = where / "daemon.json"
+    file.write_text(json.dumps({} if config is None else config))
+    return settings_from(merged(parser().parse_args([*words, "--config-file", str(file)])))
+
+
+@pytest.mark.parametrize(
+    ("words", "config", "name", "value"),
+    [
+        ([], {}, "hosts", ("unix:///run/minirund.sock",)),
+        (["-H", "unix:///a", "--host", "fd://"], {}, "hosts", ("unix:///a", "fd://")),
+        ([], {"hosts": ["unix:///b"]}, "hosts", ("unix:///b",)),
+        (["--data-root", "/d/../e"], {}, "data_root", "/e"), ([], {"data-root": "/d"}, "data_root", "/d"),
+        (["--bip", "10.1.0.1/24"], {}, "bip", IPv4Interface("10.1.0.1/24")),
+        (["--dns", "1.1.1.1", "--dns", "8.8.8.8"], {}, "dns", ("1.1.1.1", "8.8.8.8")),
+        (["--dns-opt", "ndots:1"], {}, "dns_options", ("ndots:1",)),
+        ([], {"insecure-registries": ["a:5000"]}, "insecure_registries", ("a:5000",)),
+        (["--max-unpacked-size", "20g"], {}, "max_unpacked_size", 20 << 30),
+        ([], {"max-unpacked-size": 1024}, "max_unpacked_size", 1024),
+        (["--network-pool", "0"], {}, "pool_size", 0), ([], {"network-pool": 7}, "pool_size", 7),
+        (["-D"], {}, "log_level", "debug"), (["-l", "warn"], {}, "log_level", "warn"),
+        ([], {"debug": True}, "log_level", "debug"), ([], {"debug": False}, "log_level", "info"),
+    ],
+)  # fmt: skip
+def test_settings(tmp_path: Path, words: list[str], config: Any, name: str, value: Any) -> None:
+    assert getattr(settings(*words, config=config, where=tmp_path), name) == value
+
+
+@pytest.mark.parametrize(
+    ("words", "config", "message"),
+    [
+        ([], {"colour": "red"}, "unknown key 'colour'"),
+        (["--bridge", "a"], {"bridge": "b"}, "'bridge' is given as an option too"),
+        ([], {"hosts": "unix:///a"}, "must be a list"), ([], {"bridge": ["a"]}, "must be a text"),
+        ([], {"bridge": {}}, "must be a text"), ([], [1], "not a JSON object"),
+        (["--bridge", "a" * 16], {}, "at most 15 characters"),
+        (["--bip", "x"], {}, "not an IPv4 address"), (["--bip", "10.0.0.0/24"], {}, "a host's address"),
+        (["--bip", "10.0.0.255/24"], {}, "a host's address"), (["--bip", "10.0.0.1/30"], {}, "/29 or larger"),
+        (["--network-pool", "x"], {}, "a number from 0 to 256"),
+        (["--network-pool", "-1"], {}, "a number from 0 to 256"),
+        (["--max-unpacked-size", "much"], {}, "not a size"),
+        ([], {"log-level": "loud"}, "log level 'loud'"),
+    ],
+)  # fmt: skip
+def test_one_line_that_says_what_is_wrong(tmp_path: Path, words: list[str], config: Any, message: str) -> None:
+    with pytest.raises(BadOption, match=message) as found:
+        settings(*words, config=config, where=tmp_path)
+    assert "\n" not in str(found.value)
+
+
+def test_the_file_may_be_missing_only_if_it_was_not_named(tmp_path: Path) -> None:
+    with pytest.raises(BadOption, match="no such configuration file"):
+        merged(parser().parse_args(["--config-file", f"{tmp_path}/none"]))
+    (tmp_path / "bad").write_text("{")
+    with pytest.raises(BadOption, match="bad: "):
+        merged(parser().parse_args(["--config-file", f"{tmp_path}/bad"]))
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("0", 0),
+        ("1024", 1024),
+        ("1k", 1024),
+        ("2KB", 2048),
+        ("20g", 20 << 30),
+        ("512MiB", 512 << 20),
+        ("1T", 1 << 40),
+        (7, 7),
+    ],
+)
+def test_sizes(text: Any, count: int) -> None:
+    assert size(text) == count
+
+
+@pytest.mark.parametrize("text", ["", "-1", "1.5g", "1x", "g", None])
+def test_what_is_no_size(text: Any) -> None:
+    with pytest.raises(BadOption, match="not a size"):
+        size(text)
