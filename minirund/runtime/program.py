@@ -114,6 +114,7 @@ def reset_signals(_ctx: Context) -> None:
     for number in signal.valid_signals():
         if signal.getsignal(number) == signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)
+    syscalls.default_reserved_signals()
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 

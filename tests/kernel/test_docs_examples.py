@@ -16,13 +16,13 @@ EXAMPLES = {
     if (found := re.search(r"^from (cgroups|netns|overlayfs)\.", block, re.MULTILINE))
 }  # fmt: skip
 INSIDE = ("unshare", "-mn", "--propagation", "private", "--")
-SETUP = "mount -t tmpfs tmpfs /tmp && ip link set lo up && cd /tmp && "
+SETUP = "mount -t tmpfs tmpfs /media && ip link set lo up && cd /media && "  # an empty directory that nobody minds
 
 pytestmark = pytest.mark.root
 
 
 def inside(script: str) -> subprocess.CompletedProcess[str]:
-    """Run a shell script with mounts and network of its own, in an empty /tmp."""
+    """Run a shell script with mounts and network of its own, in an empty directory."""
     command = [*INSIDE, "sh", "-ec", SETUP + script]
     return subprocess.run(
         command, capture_output=True, text=True, check=False, env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}

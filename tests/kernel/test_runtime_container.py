@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -209,6 +211,16 @@ def test_signals_are_at_their_defaults(runtime: Runtime, bundle: TestBundle) -> 
     result = runtime.run(bundle, "grep", "Sig", "/proc/self/status")
     table = dict(line.split(":\t") for line in lines(result))
     assert {table[name] for name in ("SigBlk", "SigIgn", "SigCgt")} == {"0000000000000000"}
+
+
+def test_signals_that_make_ignores_are_at_their_defaults(tmp_path: Path, bundle: TestBundle) -> None:
+    """What GNU make's children are born with is not for containers."""
+    bundle.config["process"]["args"] = ["grep", "SigIgn", "/proc/self/status"]
+    bundle.bundle.write_config(bundle.config)
+    command = f"{sys.executable} -m minirund.runtime run {bundle.bundle.directory}"
+    (tmp_path / "Makefile").write_text(f"all:\n\t@{command}\n")
+    done = subprocess.run(["make", "-s", "-C", str(tmp_path)], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["SigIgn:", "0000000000000000"]
 
 
 def test_umask_and_environment(runtime: Runtime, bundle: TestBundle) -> None:
