@@ -93,6 +93,8 @@ def _find(context: Context, words: Sequence[str]) -> tuple[Entry | None, Sequenc
     entry = table.find(context.name)
     if entry is None:
         unknown, context.name = context.name, name if size == 2 else ""
+        if unknown.split()[-1] in table.NOT_YET:
+            raise UsageError(f"{unknown} is not offered yet")
         raise UsageError(f"unknown command: minirun {unknown}")
     return entry, words[size:]
 
@@ -145,5 +147,5 @@ def _unreachable(context: Context, error: ConnectError) -> str:
         return f"Permission denied on {error.path}: join the group minirun (usermod -aG minirun $USER), or be root"
     return (
         f"Cannot connect to the minirund daemon at {context.host} ({os.strerror(error.errno)}): "
-        "start it (systemctl start minirund), or name another with -H"
+        "start it (minirund, make run, or systemctl start minirund), or name another with -H"
     )

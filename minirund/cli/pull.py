@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from minirund.cli.context import say
+from minirund.cli.failure import Failure
 from minirund.cli.options import Command, Opt
 from minirund.cli.reference import canonical, split
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from minirund.cli.options import Parsed
 
 OPTIONS = (
-    Opt("all-tags", "bool", "Fetch every tag of the repository", "a"),
+    Opt("all-tags", "bool", "Fetch every tag of the repository (not offered yet)", "a"),
     Opt("platform", "string", "Platform of the image, such as linux/arm64"),
     Opt("quiet", "bool", "Print the image's name only", "q"),
 )
@@ -26,10 +27,12 @@ def pull(context: Context, args: Parsed) -> int:
     """Fetch one image and print its full name."""
     name = args.rest[0]
     _, tag, digest = split(name)
-    quiet, everything = args.flag("quiet"), args.flag("all-tags")
-    if not (quiet or tag or digest or everything):
+    quiet = args.flag("quiet")
+    if args.flag("all-tags"):
+        raise Failure("pull --all-tags is not offered yet: name the tags one by one", 1)
+    if not (quiet or tag or digest):
         say("Using default tag: latest")
-    fetch(context, name, platform=args.text("platform"), quiet=quiet, everything=everything)
+    fetch(context, name, platform=args.text("platform"), quiet=quiet)
     say(canonical(name))
     return 0
 
@@ -40,7 +43,6 @@ def fetch(
     *,
     platform: str = "",
     quiet: bool = False,
-    everything: bool = False,
     out: TextIO | None = None,
 ) -> None:
     """``POST /images/create``; progress goes to ``out`` (stdout). ``Failure`` with the daemon's words."""
@@ -50,7 +52,7 @@ def fetch(
     repository, tag, digest = split(name)
     query = {
         "fromImage": repository,
-        "tag": digest or tag or (None if everything else "latest"),
+        "tag": digest or tag or "latest",
         "platform": platform or None,
     }
     headers = registry_auth(repository)

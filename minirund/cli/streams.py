@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from minirund.cli.loop import Loop
 
 _HEADER = 8
-_SIZE = 65536
+_SIZE = 256 * 1024
 
 
 class Demultiplexer:
@@ -32,29 +32,40 @@ class Demultiplexer:
 
     def __init__(self, write: Callable[[int, bytes], None] = write_all) -> None:
         self._write = write
-        self._header = bytearray()
+        self._header = b""
         self._left = 0
         self._target = 1
 
     def feed(self, data: bytes) -> None:
-        """Some more bytes of the connection, cut anywhere."""
-        view = memoryview(data)
-        while view:
-            if self._left:
-                part = view[: self._left]
-                self._left -= len(part)
-                self._write(self._target, bytes(part))
-            else:
-                part = view[: _HEADER - len(self._header)]
-                self._take_header(bytes(part))
-            view = view[len(part) :]
+        """Some more bytes of the connection, cut anywhere. Neighbours with one target are written at once."""
+        data, position = self._header + data, 0
+        self._header = b""
+        pieces: list[bytes] = []
+        target = self._target
+        while position < len(data):
+            if not self._left:
+                if len(data) - position < _HEADER:
+                    self._header = data[position:]
+                    break
+                self._take_header(data, position)
+                position += _HEADER
+                if self._target != target:
+                    self._write_all(target, pieces)
+                    target = self._target
+            piece = data[position : position + self._left]
+            position += len(piece)
+            self._left -= len(piece)
+            pieces.append(piece)
+        self._write_all(target, pieces)
 
-    def _take_header(self, part: bytes) -> None:
-        self._header += part
-        if len(self._header) == _HEADER:
-            self._target = 2 if self._header[0] in (2, 3) else 1
-            self._left = int.from_bytes(self._header[4:], "big")
-            self._header.clear()
+    def _take_header(self, data: bytes, position: int) -> None:
+        self._target = 2 if data[position] in (2, 3) else 1
+        self._left = int.from_bytes(data[position + 4 : position + _HEADER], "big")
+
+    def _write_all(self, target: int, pieces: list[bytes]) -> None:
+        if text := b"".join(pieces):
+            self._write(target, text)
+        pieces.clear()
 
 
 def sink(*, tty: bool) -> Callable[[bytes], None]:

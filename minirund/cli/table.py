@@ -10,6 +10,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minirund.cli.options import Command
 
+NOT_YET = frozenset(
+    "build buildx builder commit compose context cp export history import login logout network plugin push save search "
+    "secret service stack stats swarm update volume".split()
+)
+"""Docker's commands that are not here yet."""
+
 GROUPS = {
     "container": "Manage containers",
     "image": "Manage images",

@@ -96,12 +96,6 @@ class Catalog:
             raise NotFound(f"No such exec instance: {exec_id[:256]}")
         return self._execs[ident]
 
-    def add_exec(self, record: Exec) -> Exec:
-        """Save a new exec's record. Raises StorageFull."""
-        self._store.put(record)
-        self._execs[record.id] = record
-        return record
-
     def put_exec(self, record: Exec) -> Exec:
         """Save what has become of an exec."""
         self._store.settle(record)

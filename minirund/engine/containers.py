@@ -298,7 +298,13 @@ class Containers:
             self._runner.attach(self.get(before.id), attach, descriptor)
 
     def exit_code(self, ref: str, condition: str) -> int | None:
-        """The answer to a wait, or None if there is something to wait for."""
+        """The answer to a wait, or None if there is something to wait for.
+
+        One that was removed a moment ago still has its answer, by its whole ID: the shim that held an earlier wait may
+        have been killed.
+        """
+        if ref in self._gone:
+            return self._gone[ref]
         container = self.get(ref)
         if condition == "not-running" and not container.alive:
             return container.exit_code

@@ -29,7 +29,7 @@ class Execs:
         sound.check_exec(config)
         self._catalog.forget_old_execs()
         record = Exec(new_id(), container.id, config, time.time_ns())
-        self._catalog.add_exec(record)
+        self._catalog.put_exec(record)  # also on a full disk: somebody may want to look what fills it
         command = " ".join(config["Cmd"])
         self._events.container(f"exec_create: {command}", container, execID=record.id)
         return record.id

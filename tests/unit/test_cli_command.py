@@ -41,6 +41,8 @@ def minirun(*words: str, host: str = "unix:///nonexistent/minirund.sock") -> sub
         (["container", "run", "--foo"], 125, "unknown flag: --foo\nSee 'minirun container run --help'."),
         (["ps", "-x"], 1, "unknown shorthand flag: 'x' in -x\nSee 'minirun ps --help'."),
         (["ps", "x"], 1, "\"minirun ps\" accepts no arguments\nSee 'minirun ps --help'."),
+        (["build", "."], 1, "build is not offered yet\nSee 'minirun --help'."),
+        (["image", "push", "x"], 1, "image push is not offered yet\nSee 'minirun image --help'."),
         (["foo"], 1, "unknown command: minirun foo\nSee 'minirun --help'."),
         (["image", "foo"], 1, "unknown command: minirun image foo\nSee 'minirun image --help'."),
         (["--foo"], 1, "unknown flag: --foo\nSee 'minirun --help'."),

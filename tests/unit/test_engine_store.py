@@ -129,7 +129,7 @@ def test_execs_live_with_their_container(store: Store) -> None:
     now = time.time_ns()
     old, young, running = (Exec(letter * 64, FULL.id, {}, now) for letter in "abc")
     for record in (old.but(created=1), young, running.but(created=1, started=True)):
-        catalog.add_exec(record)
+        catalog.put_exec(record)
     assert catalog.exec("aaa").id == old.id
     catalog.forget_old_execs()
     with pytest.raises(NotFound, match="No such exec instance"):

@@ -21,7 +21,6 @@ LATER: tuple[tuple[str, str, str], ...] = (
     ("POST", "/commit", "making an image of a container"),
     ("POST", "/auth", "checking credentials against a registry"),
     ("POST", "/build", "building images"),
-    ("POST", "/build/prune", "building images"),
     ("POST", "/session", "sessions of a builder"),
     ("POST", "/grpc", "sessions of a builder"),
     ("GET", "/images/search", "searching a registry"),
@@ -30,7 +29,6 @@ LATER: tuple[tuple[str, str, str], ...] = (
     ("POST", "/images/{name:path}/push", "pushing images"),
     ("GET", "/distribution/{name:path}/json", "asking a registry about an image"),
     ("POST", "/networks/create", "user-defined networks"),
-    ("POST", "/networks/prune", "user-defined networks"),
     ("POST", "/networks/{ref}/connect", "connecting containers to further networks"),
     ("POST", "/networks/{ref}/disconnect", "disconnecting containers from networks"),
     ("DELETE", "/networks/{ref}", "user-defined networks"),
@@ -43,11 +41,21 @@ LATER: tuple[tuple[str, str, str], ...] = (
 )
 
 
+PRUNED = {
+    "/networks/prune": {"NetworksDeleted": None},
+    "/volumes/prune": {"VolumesDeleted": None, "SpaceReclaimed": 0},
+    "/build/prune": {"CachesDeleted": None, "SpaceReclaimed": 0},
+}
+"""``docker system prune`` tidies all of these: there is nothing to tidy."""
+
+
 def make_router() -> APIRouter:
     """The router for all of them."""
     router = APIRouter(include_in_schema=False)
     router.add_api_route("/volumes", _nothing({"Volumes": [], "Warnings": None}))
     router.add_api_route("/volumes/{name:path}", _absent("volume"))
+    for path, body in PRUNED.items():
+        router.add_api_route(path, _nothing(body), methods=["POST"])
     router.add_api_route("/plugins", _nothing([]))
     router.add_api_route("/plugins/{name:path}/json", _absent("plugin"))
     for methods, path, what in LATER:

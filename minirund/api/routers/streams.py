@@ -34,10 +34,10 @@ async def wait(request: Request, engine: EngineOf, ref: Ref, condition: str = ""
     condition = condition or CONDITIONS[0]
     if condition not in CONDITIONS:
         raise InvalidArgument(f'invalid condition: "{condition[:80]}"')
-    before = engine.containers.get(ref)
-    code = engine.containers.exit_code(before.id, condition)
+    code = engine.containers.exit_code(ref, condition)
     if code is not None:
         return answer({"StatusCode": code})
+    before = engine.containers.get(ref)
     descriptor = await take_wait(request)
     await engine.containers.hand_wait(before, condition, descriptor)
     return Taken()
