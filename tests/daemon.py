@@ -193,6 +193,14 @@ class DaemonHost:
         assert self.daemon is not None
         return self.daemon.pid
 
+    def settle(self) -> int:
+        """Wait until it is idle, its pool of namespaces full: the number of its descriptors, once that stays."""
+        found = -1
+        while found != (now := len(os.listdir(f"/proc/{self.pid}/fd"))):
+            found = now
+            time.sleep(0.2)
+        return found
+
     def kill9(self) -> None:
         """End the daemon with SIGKILL, as a crash would."""
         assert self.daemon is not None

@@ -254,7 +254,7 @@ def test_a_client_that_leaves_a_stream_costs_nothing(host: DaemonHost, client: d
         return len(os.listdir(f"/proc/{host.pid}/fd"))
 
     client.ping()
-    before = descriptors()
+    before = host.settle()
     for path in (f"/containers/{one.id}/logs?follow=1&stdout=1", "/events"):
         for _ in range(20):
             with socket.socket(socket.AF_UNIX) as sock:

@@ -24,7 +24,7 @@ def held(host: DaemonHost) -> tuple[int, int]:
 
 @pytest.fixture(autouse=True)
 def nothing_held(host: DaemonHost) -> Iterator[None]:
-    host.api("GET", "/info")
+    host.settle()
     before = held(host)
     yield
     host.remove_containers()

@@ -428,6 +428,7 @@ def test_clients_are_killed(host: DaemonHost) -> None:
 
     one_of_each()
     host.cli("exec", "talker", "killall", "-q", "sleep")
+    host.settle()
     before = descriptors()
     for _ in range(3):
         one_of_each()
