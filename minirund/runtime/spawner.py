@@ -24,6 +24,7 @@ from cgroups import devices as device_programs
 from cgroups.cgroup import Cgroup, find_mount
 from cgroups.errors import NoCgroup2
 from minirund import wire
+from minirund.bundle import Bundle
 from minirund.runtime import init, seccomp, shim, syscalls
 from minirund.runtime.context import Host
 
@@ -95,8 +96,7 @@ class Spawner:
             shim.main(launch, prepared, descriptors)
 
     def _prepare(self, launch: wire.Launch) -> shim.Prepared:
-        with open(f"{launch.bundle}/config.json", "rb") as file:
-            config = json.load(file)
+        config = Bundle(launch.bundle, launch.run).read_config()
         linux = config.get("linux") or {}
         program = self._cache.device_program((linux.get("resources") or {}).get("devices"))
         return shim.Prepared(self._host, config, self._cache.filter(linux.get("seccomp")), program)
