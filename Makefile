@@ -10,7 +10,7 @@ export PYTHON PREFIX DESTDIR LIBDIR UNITDIR
 .PHONY: help setup run stop test lint bench soak vm install uninstall clean
 
 help: ## say what there is
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: packages-run $(VENV)/.installed ## install what minirund needs (apt, pip); then .venv/bin/minirund is there
 
