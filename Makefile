@@ -7,7 +7,7 @@ PIP := $(VENV)/bin/pip --disable-pip-version-check --quiet --quiet
 export PYTHON PREFIX DESTDIR LIBDIR UNITDIR
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run stop test lint bench soak vm install uninstall clean
+.PHONY: help setup run stop test lint bench soak vm vm-test install uninstall clean
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,9 +35,11 @@ soak: packages-test $(VENV)/.installed-dev ## 500 runs, 100 at once, 200 times k
 	@$(VENV)/bin/python tests/soak.py races --rounds 100
 	@$(VENV)/bin/python tests/soak.py kill9
 
-vm: ## limits and systemd, in a Linux machine under QEMU (5 minutes)
+vm: vm-test
+
+vm-test: ## limits and systemd, in a Linux machine under QEMU (5 minutes); TESTS=FILE for one file
 	@scripts/install-packages vm
-	@vagrant/qemu
+	@TESTS="$(TESTS)" vagrant/qemu
 
 install: packages-run ## to PREFIX=/usr/local, with systemd units; DESTDIR is honoured
 	@scripts/install

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-TARGETS = ("setup", "run", "stop", "test", "lint", "bench", "vm", "install", "uninstall", "clean", "help")
+TARGETS = ("setup", "run", "stop", "test", "lint", "bench", "vm-test", "install", "uninstall", "clean", "help")
 
 
 def unit(name: str) -> configparser.ConfigParser:

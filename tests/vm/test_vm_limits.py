@@ -1,61 +1,17 @@
 """In a whole machine: the limits that containers ask for are in force, and systemd starts, stops and restarts minirund.
 
-Run by vagrant/test in the guest (`make vm` boots one); skipped elsewhere, as it changes the machine that it runs on.
+Run by vagrant/test in the guest (`make vm-test` boots one); skipped elsewhere (conftest.py).
 """
 
 from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from daemon import UnixConnection
-
-ROOT = Path(__file__).parents[2]
-MINIRUN, IMAGE = "/usr/local/bin/minirun", "busybox"
-pytestmark = pytest.mark.skipif(
-    os.geteuid() != 0 or not os.path.isdir("/run/systemd/system") or not os.path.exists(MINIRUN),
-    reason="wants a machine with systemd and an installed minirund: make vm",
-)
-
-
-def minirun(*words: str, code: int = 0) -> str:
-    ended = subprocess.run([MINIRUN, *words], check=False, capture_output=True, text=True, timeout=250)
-    assert ended.returncode == code, f"{words}: {ended.returncode}\n{ended.stdout}{ended.stderr}"
-    return ended.stdout + (ended.stderr if code else "")
-
-
-def systemctl(*words: str) -> str:
-    return subprocess.run(["systemctl", *words], check=False, capture_output=True, text=True).stdout.strip()
-
-
-@pytest.fixture(scope="module", autouse=True)
-def image() -> Iterator[None]:
-    """The socket's first caller starts the service."""
-    with subprocess.Popen([ROOT / "scripts/make-busybox-image"], stdout=subprocess.PIPE) as archive:
-        subprocess.run([MINIRUN, "load"], stdin=archive.stdout, check=True, timeout=250)
-    assert systemctl("is-active", "minirund.service") == "active"
-    yield
-    subprocess.run([MINIRUN, "rmi", "-f", IMAGE], check=False, capture_output=True)
-
-
-@pytest.fixture
-def name(request: pytest.FixtureRequest) -> Iterator[str]:
-    """A container's name; it is removed afterwards."""
-    name = re.sub(r"[^a-zA-Z0-9]+", "-", request.node.name)
-    yield name
-    subprocess.run([MINIRUN, "rm", "-f", name], check=False, capture_output=True)
-
-
-def cgroup_file(name: str, file: str) -> str:
-    """A file of the container's cgroup, read from the host's side by way of its init."""
-    pid = json.loads(minirun("inspect", name))[0]["State"]["Pid"]
-    group = Path(f"/proc/{pid}/cgroup").read_text().strip().removeprefix("0::")
-    return Path(f"/sys/fs/cgroup{group}/{file}").read_text().strip()
+from guest import IMAGE, SOCKET, cgroup_file, minirun, systemctl
 
 
 @pytest.mark.parametrize(
@@ -80,7 +36,7 @@ def test_a_rate_of_a_device_is_its_line_in_io_max(name: str) -> None:
     """Over the API, as `minirun run` has no option for it."""
     rate = {"Path": "/dev/vda", "Rate": 1 << 20}
     wanted = {"Image": IMAGE, "Cmd": ["sleep", "600"], "HostConfig": {"BlkioDeviceReadBps": [rate]}}
-    connection = UnixConnection("/run/minirund.sock")
+    connection = UnixConnection(SOCKET)
     connection.request(
         "POST", f"/containers/create?name={name}", json.dumps(wanted), {"Content-Type": "application/json"}
     )
