@@ -14,23 +14,29 @@ PRESSURES = ("cpu", "memory", "io")
 FILES = (
     "memory.current",
     "memory.max",
+    "memory.high",
     "memory.peak",
     "memory.swap.current",
     "memory.stat",
     "memory.events",
     "cpu.stat",
+    "cpu.max",
+    "cpuset.cpus.effective",
     "pids.current",
     "pids.max",
+    "pids.events",
     "io.stat",
+    "io.max",
     *(f"{name}.pressure" for name in PRESSURES),
 )
 
 
 class Memory(NamedTuple):
-    """Bytes. `limit` is None for no limit; `stat` and `events` hold the kernel's own names."""
+    """Bytes. `limit` and `high` are None for none; `stat` and `events` hold the kernel's own names."""
 
     current: int | None
     limit: int | None
+    high: int | None
     peak: int | None
     swap: int | None
     stat: dict[str, int]
@@ -38,7 +44,10 @@ class Memory(NamedTuple):
 
 
 class Cpu(NamedTuple):
-    """Times in microseconds. The kernel counts the first three without the cpu controller too."""
+    """Times in microseconds. The kernel counts the first three without the cpu controller too.
+
+    `quota` is how many CPUs' time it may use, `cpus` how many CPUs it may run on; None for no limit of its own.
+    """
 
     usage: int
     user: int
@@ -46,13 +55,16 @@ class Cpu(NamedTuple):
     periods: int
     throttled_periods: int
     throttled: int
+    quota: float | None
+    cpus: int | None
 
 
 class Pids(NamedTuple):
-    """Processes and threads; `limit` is None for no limit."""
+    """Processes and threads; `limit` is None for no limit, `refused` counts the forks that failed because of it."""
 
     current: int | None
     limit: int | None
+    refused: int
 
 
 class Share(NamedTuple):
@@ -72,12 +84,17 @@ class Pressure(NamedTuple):
 
 
 class Stats(NamedTuple):
-    """One reading of one cgroup. `io` is by device ("8:0"), with the kernel's keys (rbytes, wbytes, rios, ...)."""
+    """One reading of one cgroup.
+
+    `io` is by device ("8:0"), with the kernel's keys (rbytes, wbytes, rios, ...), and so is `io_limits` (rbps, wbps,
+    riops, wiops, in units a second; what isn't limited isn't there).
+    """
 
     memory: Memory
     cpu: Cpu
     pids: Pids
     io: dict[str, dict[str, int]]
+    io_limits: dict[str, dict[str, int]]
     pressure: dict[str, Pressure]
 
 
@@ -98,8 +115,21 @@ def nested(text: str | None) -> dict[str, dict[str, int]]:
 
 
 def pairs(words: list[str]) -> dict[str, int]:
-    """["rbytes=1", ...] -> {"rbytes": 1}. A device with nothing counted yet may have no pairs."""
-    return {key: int(value) for key, equals, value in (word.partition("=") for word in words) if equals}
+    """["rbytes=1", "wbps=max"] -> {"rbytes": 1}. A device with nothing counted yet may have no pairs."""
+    split = (word.partition("=") for word in words)
+    return {key: int(value) for key, equals, value in split if equals and value != "max"}
+
+
+def quota(text: str | None) -> float | None:
+    """cpu.max, `QUOTA PERIOD` in microseconds, as a number of CPUs; None for no limit."""
+    allowed, _, period = (text or "max").partition(" ")
+    return None if allowed.strip() == "max" else int(allowed) / int(period or 100_000)
+
+
+def listed(text: str | None) -> int | None:
+    """How many a list of ranges, `0-2,5`, names; None for a missing or an empty file."""
+    ranges = [part.partition("-") for part in (text or "").strip().split(",") if part]
+    return sum(int(last or first) - int(first) + 1 for first, _, last in ranges) or None
 
 
 def share(words: list[str]) -> Share:
@@ -119,6 +149,7 @@ def memory(texts: Mapping[str, str]) -> Memory:
     return Memory(
         current=number(texts.get("memory.current")),
         limit=number(texts.get("memory.max")),
+        high=number(texts.get("memory.high")),
         peak=number(texts.get("memory.peak")),
         swap=number(texts.get("memory.swap.current")),
         stat=flat(texts.get("memory.stat")),
@@ -127,10 +158,24 @@ def memory(texts: Mapping[str, str]) -> Memory:
 
 
 def cpu(texts: Mapping[str, str]) -> Cpu:
-    """cpu.stat."""
+    """cpu.stat, cpu.max and cpuset.cpus.effective."""
     stat = flat(texts.get("cpu.stat"))
-    keys = ("usage_usec", "user_usec", "system_usec", "nr_periods", "nr_throttled", "throttled_usec")
-    return Cpu(*(stat.get(key, 0) for key in keys))
+    return Cpu(
+        usage=stat.get("usage_usec", 0),
+        user=stat.get("user_usec", 0),
+        system=stat.get("system_usec", 0),
+        periods=stat.get("nr_periods", 0),
+        throttled_periods=stat.get("nr_throttled", 0),
+        throttled=stat.get("throttled_usec", 0),
+        quota=quota(texts.get("cpu.max")),
+        cpus=listed(texts.get("cpuset.cpus.effective")),
+    )
+
+
+def pids(texts: Mapping[str, str]) -> Pids:
+    """The pids.* files."""
+    refused = flat(texts.get("pids.events")).get("max", 0)
+    return Pids(number(texts.get("pids.current")), number(texts.get("pids.max")), refused)
 
 
 def parse(texts: Mapping[str, str]) -> Stats:
@@ -138,7 +183,8 @@ def parse(texts: Mapping[str, str]) -> Stats:
     return Stats(
         memory=memory(texts),
         cpu=cpu(texts),
-        pids=Pids(number(texts.get("pids.current")), number(texts.get("pids.max"))),
+        pids=pids(texts),
         io=nested(texts.get("io.stat")),
+        io_limits=nested(texts.get("io.max")),
         pressure={name: pressure(texts[f"{name}.pressure"]) for name in PRESSURES if texts.get(f"{name}.pressure")},
     )

@@ -24,6 +24,7 @@ from minirund.engine.lifecycle import Status
 from minirund.engine.logs import LogRecord
 from minirund.engine.names import new_id
 from minirund.engine.records import Container, Exec, Image, Json
+from minirund.engine.stats import Frame
 from minirund.errors import Conflict, InvalidArgument, NotFound
 
 IMAGE = Image(
@@ -268,6 +269,8 @@ class Events:
 
 
 class System:
+    memory = 1 << 30
+
     def version(self) -> Json:
         return {"Version": "0.1.0", "ApiVersion": "1.47", "MinAPIVersion": "1.24", "Os": "linux", "Arch": "amd64"}
 
@@ -276,6 +279,31 @@ class System:
 
     async def data_usage(self) -> Json:
         return {"LayersSize": 5, "SizeRw": {}}
+
+
+class Statistics:
+    """Frames without readings, two of them for who watches; ``watchers`` are there now."""
+
+    def __init__(self) -> None:
+        self.watchers = 0
+
+    async def once(self, container: Container) -> Frame:
+        return Frame(container, None, None)
+
+    async def pair(self, container: Container) -> Frame:
+        return Frame(container, None, None)
+
+    async def watch(self, container: Container) -> AsyncIterator[Frame]:
+        self.watchers += 1
+        try:
+            yield Frame(container, None, None)
+            yield Frame(container, None, None)
+            await asyncio.Event().wait()
+        finally:
+            self.watchers -= 1
+
+    def why(self, frame: Frame) -> list[str]:
+        return ["does not run"]
 
 
 class Networks:
@@ -293,6 +321,7 @@ class MemoryEngine:
     def __init__(self) -> None:
         self.containers = Containers()
         self.execs = Execs(self.containers)
+        self.stats = Statistics()
         self.images, self.events, self.system, self.networks = Images(), Events(), System(), Networks()
 
     def close_handed(self) -> None:

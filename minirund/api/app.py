@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from minirund import __version__
 from minirund.api import docs, errors
 from minirund.api.protocol import Protocol
-from minirund.api.routers import containers, execs, images, later, streams, system
+from minirund.api.routers import containers, execs, images, later, stats, streams, system
 
 if TYPE_CHECKING:
     from minirund.engine.engine import Engine
@@ -35,6 +35,9 @@ def create_app(engine: Engine) -> FastAPI:
     app.add_middleware(Protocol)
     errors.install(app)
     docs.install(app)
-    for router in (containers.router, streams.router, execs.router, images.router, system.router, later.make_router()):
+    for router in (
+        containers.router, stats.router, streams.router, execs.router, images.router, system.router,
+        later.make_router(),
+    ):  # fmt: skip
         app.include_router(router)
     return app

@@ -1,6 +1,6 @@
 """The engine: its parts, put together, by resource. A thin facade; each part is a file of its own.
 
-engine.containers   engine.execs   engine.images   engine.networks   engine.events   engine.system
+engine.containers   engine.execs   engine.images   engine.networks   engine.events   engine.stats   engine.system
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from minirund.engine.recover import recover
 from minirund.engine.runner import Runner
 from minirund.engine.settings import Settings
 from minirund.engine.shims import Spawner
+from minirund.engine.stats import Statistics
 from minirund.engine.store import Store
 from minirund.engine.system import System
 from minirund.engine.trash import Trash
@@ -63,6 +64,7 @@ class Engine:
         self._runner = Runner(settings, self._catalog, self._network, spawner, self.events, self._rootfs, top)
         self.containers = Containers(self._catalog, self._runner, self.images, self.events, self._trash, top)
         self.execs = Execs(self._catalog, self._runner, self.events)
+        self.stats = Statistics(self._catalog, self._runner)
         self.networks = Networks(self._network, self._catalog)
         self.system = System(settings, self._store, self.containers, self.images, self.networks, self.events)
 

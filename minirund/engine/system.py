@@ -41,6 +41,8 @@ class System:
         self._settings, self._containers, self._images = settings, containers, images
         self._networks, self._events = networks, events
         self.id = store.fact("daemon", lambda: secrets.token_hex(16))
+        self.memory = _memory()
+        """The host's, in bytes."""
 
     def version(self) -> Json:
         """GET /version."""
@@ -83,7 +85,7 @@ class System:
         return {
             "ID": self.id, "Name": platform.node(), "ServerVersion": __version__, "OperatingSystem": _os_name(),
             "OSType": "linux", "OSVersion": _os_release().get("VERSION_ID", ""), "Architecture": platform.machine(),
-            "KernelVersion": platform.release(), "NCPU": os.cpu_count() or 1, "MemTotal": _memory(),
+            "KernelVersion": platform.release(), "NCPU": os.cpu_count() or 1, "MemTotal": self.memory,
         }  # fmt: skip
 
     def _counts(self) -> Json:

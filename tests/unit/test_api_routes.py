@@ -264,9 +264,30 @@ def test_looking_inside(api: Served) -> None:
     top = ask(api, "GET", "/containers/x/top?ps_args=aux")[1]
     assert top == {"Titles": ["PID", "CMD"], "Processes": [["1", "sh aux"]]}
     assert ask(api, "GET", "/containers/x/changes")[1][2] == {"Path": "/bin/gone", "Kind": 2}
-    assert ask(api, "GET", "/containers/x/stats")[0] == 501
     assert ask(api, "GET", "/containers/x/json?size=1")[1]["SizeRootFs"] == 4_000_012
     assert ask(api, "GET", "/containers/json?all=1&size=1")[1][0]["SizeRw"] == 12
+
+
+def test_stats(api: Served) -> None:
+    create(api)
+    for query in ("stream=0", "stream=false&one-shot=true"):
+        status, found, headers = ask(api, "GET", f"/containers/x/stats?{query}")
+        assert (status, found["name"], headers["content-type"]) == (200, "/x", "application/json")
+        assert "waits_for" not in found
+    assert ask(api, "GET", "/containers/x/stats?stream=0&why=1")[1]["waits_for"] == ["does not run"]
+    assert ask(api, "GET", "/containers/gone/stats?stream=0")[0] == 404
+    status, error, _ = ask(api, "GET", "/containers/x/stats?one-shot=1")
+    assert (status, error) == (400, {"message": "cannot have stream=true and one-shot=true"})
+    assert ask(api, "GET", "/containers/x/stats?stream=maybe")[0] == 400
+
+
+def test_watching_stats_ends_when_the_client_goes(api: Served, client: docker.DockerClient) -> None:
+    create(api)
+    frames = client.containers.get("x").stats(decode=True)
+    assert [next(frames)["name"], next(frames)["name"]] == ["/x", "/x"]
+    assert api.engine.stats.watchers == 1
+    frames.close()
+    until(lambda: api.engine.stats.watchers == 0)
 
 
 def test_list_passes_on_its_filters_in_both_forms(api: Served) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Query, Response
 
 from minirund.api import views
 from minirund.api.params import EngineOf, Filters, Flag, Number, Ref, filters
@@ -160,13 +160,6 @@ async def changes(engine: EngineOf, ref: Ref) -> Response:
     """What differs from the image."""
     found = await engine.containers.changes(ref)
     return answer([{"Path": path, "Kind": kind} for kind, path in found] or None)
-
-
-@router.get("/{ref}/stats")
-async def stats(request: Request, engine: EngineOf, ref: Ref) -> Response:
-    """What a container uses. Not offered yet."""
-    engine.containers.get(ref)
-    raise NotSupported("statistics of containers are not offered yet")
 
 
 @router.post("/prune", responses={200: {"model": schemas.ContainersPruned}})
