@@ -29,6 +29,7 @@ import signal
 import time
 from collections.abc import Iterable, Iterator, Mapping
 
+from cgroups.changes import difference, restoring
 from cgroups.errors import CgroupTimeout, ControllerMissing, FileMissing, NoCgroup2, WriteRefused
 from cgroups.limits import Limits, Setting, needed, settings
 
@@ -163,17 +164,43 @@ class Cgroup:
     def apply(self, limits: Limits) -> None:
         """Write the limits. Raises WriteRefused; before any write LimitInvalid, ControllerMissing, FileMissing."""
         self.require(needed(limits))
-        lines = [line for line in settings(limits) if self._has(line)]
-        for line in lines:
-            write(self.file(line.file), line.text)
+        for file, text in self._writes(settings(limits)):
+            write(self.file(file), text)
 
-    def _has(self, line: Setting) -> bool:
-        """Whether the file is there; False where there is no file and no limit to lift. Raises FileMissing."""
-        if os.path.exists(self.file(line.file)):
-            return True
-        if line.lifts:
-            return False
-        raise FileMissing(line.file, line.option)
+    def change(self, old: Limits, new: Limits) -> list[tuple[str, str]]:
+        """From one set of limits to another; all or none: what the kernel refuses half-way, is taken back.
+
+        (file, text) of what was there before, the last first: for `put_back`. Raises as `apply` does. A memory limit
+        below what is in use makes the kernel reclaim, and where that is not enough, kill: as at any other time.
+        """
+        lines = difference(old, new)
+        self.require({line.controller: line.option for line in lines if not line.lifts})
+        before: list[tuple[str, str]] = []
+        try:
+            for file, text in self._writes(lines):
+                then = restoring(file, text, read(self.file(file)))
+                write(self.file(file), text)
+                before.insert(0, (file, then))
+        except BaseException:
+            self.put_back(before)
+            raise
+        return before
+
+    def put_back(self, before: Iterable[tuple[str, str]]) -> None:
+        """Undo a `change`. Raises WriteRefused."""
+        for file, text in before:
+            write(self.file(file), text)
+
+    def _writes(self, lines: Iterable[Setting]) -> list[tuple[str, str]]:
+        """(file, text) of those that can be written. Raises FileMissing where there is no file for a limit."""
+        found: list[tuple[str, str]] = []
+        for line in lines:
+            candidates = [(line.file, line.text), *([line.other] if line.other else [])]
+            there = [each for each in candidates if os.path.exists(self.file(each[0]))]
+            if not there and not line.lifts:
+                raise FileMissing(line.file, line.option)
+            found += there
+        return found
 
     def require(self, wanted: Mapping[str, str]) -> None:
         """Have the controllers work here, or raise ControllerMissing. {controller: the option that asks for it}."""

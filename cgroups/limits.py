@@ -17,10 +17,22 @@ from typing import Any, NamedTuple
 
 from cgroups.errors import ControllerMissing, LimitInvalid
 
-__all__ = ["CONTROLLERS", "ControllerMissing", "Limits", "Setting", "files", "from_oci", "needed", "settings"]
+__all__ = [
+    "BY_DEVICE",
+    "CONTROLLERS",
+    "DEFAULT_PERIOD",
+    "ControllerMissing",
+    "Limits",
+    "Setting",
+    "files",
+    "from_oci",
+    "needed",
+    "settings",
+]
 
 UNLIMITED = -1
 DEFAULT_PERIOD = 100_000  # microseconds; the kernel's own default in cpu.max
+BY_DEVICE = ("io.weight", "io.max", "rdma.max")
 
 
 class IoMax(NamedTuple):
@@ -40,6 +52,7 @@ class Limits(NamedTuple):
     memory_high: int | None = None
     memory_low: int | None = None
     memory_swap: int | None = None  # memory and swap together, as OCI and Docker count
+    memory_oom_group: bool | None = None  # whether the OOM killer takes all of them or the worst one
     cpu_quota: int | None = None  # microseconds of CPU time in every period
     cpu_period: int | None = None  # microseconds
     cpu_burst: int | None = None  # microseconds
@@ -52,15 +65,20 @@ class Limits(NamedTuple):
     io_device_weights: tuple[tuple[str, int], ...] = ()
     io_max: tuple[IoMax, ...] = ()
     hugetlb: tuple[tuple[str, int], ...] = ()  # ("2MB", bytes)
+    rdma: tuple[tuple[str, int | None, int | None], ...] = ()  # device, handles, objects
     unified: tuple[tuple[str, str], ...] = ()  # files and texts, written as they are and last
 
 
 class Setting(NamedTuple):
-    """One line for one file, and the option that asked for it."""
+    """One line for one file, and the option that asked for it, "" for a line that takes another back.
+
+    ``other`` is the file and the text by which the BFQ scheduler knows the same.
+    """
 
     file: str
     text: str
     option: str
+    other: tuple[str, str] | None = None
 
     @property
     def controller(self) -> str:
@@ -70,7 +88,12 @@ class Setting(NamedTuple):
     @property
     def lifts(self) -> bool:
         """Whether it only lifts a limit: where the controller is missing there is none to lift."""
-        return self.text.split()[0] == "max"
+        return not self.option or self.text.split()[0] == "max"
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What the line is about: a file, and in files with a line a device, which one ("default" is all)."""
+        return self.file, self.text.split()[0] if self.file in BY_DEVICE else ""
 
 
 def amount(value: int) -> str:
@@ -110,8 +133,15 @@ def io_weight_from_blkio(weight: int) -> int:
     return 1 + (weight - 10) * 9999 // 990
 
 
+def weight(target: str, blkio: int, option: str) -> Setting:
+    """One line of io.weight. Where devices have the BFQ scheduler it is io.bfq.weight that counts, on blkio's scale."""
+    return Setting(
+        "io.weight", f"{target} {io_weight_from_blkio(blkio)}", option, ("io.bfq.weight", f"{target} {blkio}")
+    )
+
+
 def memory(limits: Limits) -> Iterator[Setting]:
-    """The hard ceiling, the soft one, the protected part, and swap (which v2 counts on its own)."""
+    """The hard ceiling, the soft one, the protected part, swap (which v2 counts on its own), who goes at an OOM."""
     if limits.memory is not None:
         yield Setting("memory.max", amount(limits.memory), "memory.limit")
     if limits.memory_high is not None:
@@ -120,6 +150,8 @@ def memory(limits: Limits) -> Iterator[Setting]:
         yield Setting("memory.low", amount(limits.memory_low), "memory.reservation")
     if limits.memory_swap is not None:
         yield Setting("memory.swap.max", amount(swap_only(limits.memory, limits.memory_swap)), "memory.swap")
+    if limits.memory_oom_group is not None:
+        yield Setting("memory.oom.group", str(int(limits.memory_oom_group)), "memory.oom.group")
 
 
 def cpu(limits: Limits) -> Iterator[Setting]:
@@ -153,9 +185,9 @@ def pids(limits: Limits) -> Iterator[Setting]:
 def io(limits: Limits) -> Iterator[Setting]:
     """A weight for all devices or one, and ceilings by device. The kernel takes one device in one write."""
     if limits.io_weight is not None:
-        yield Setting("io.weight", f"default {io_weight_from_blkio(limits.io_weight)}", "blockIO.weight")
-    for device, weight in limits.io_device_weights:
-        yield Setting("io.weight", f"{device} {io_weight_from_blkio(weight)}", "blockIO.weightDevice")
+        yield weight("default", limits.io_weight, "blockIO.weight")
+    for device, share in limits.io_device_weights:
+        yield weight(device, share, "blockIO.weightDevice")
     for ceiling in limits.io_max:
         pairs = [f"{key}={amount(value)}" for key, value in ceiling._asdict().items() if isinstance(value, int)]
         yield Setting("io.max", " ".join([ceiling.device, *pairs]), "blockIO.throttle")
@@ -168,6 +200,14 @@ def hugetlb(limits: Limits) -> Iterator[Setting]:
         yield Setting(f"hugetlb.{size}.rsvd.max", amount(limit), "hugepageLimits")
 
 
+def rdma(limits: Limits) -> Iterator[Setting]:
+    """Handles and objects of a network card that reads memory by itself."""
+    for device, handles, objects in limits.rdma:
+        pairs = (("hca_handle", handles), ("hca_object", objects))
+        words = [f"{key}={amount(value)}" for key, value in pairs if value is not None]
+        yield Setting("rdma.max", " ".join([device, *words]), "rdma")
+
+
 CONTROLLERS: Mapping[str, Callable[[Limits], Iterator[Setting]]] = {
     "cpuset": cpuset,
     "memory": memory,
@@ -175,6 +215,7 @@ CONTROLLERS: Mapping[str, Callable[[Limits], Iterator[Setting]]] = {
     "pids": pids,
     "io": io,
     "hugetlb": hugetlb,
+    "rdma": rdma,
 }
 
 
@@ -188,7 +229,7 @@ def files(limits: Limits) -> dict[str, str]:
     """{file in the cgroup's directory: text}; a text of several lines is written line by line."""
     texts: dict[str, str] = {}
     for line in settings(limits):
-        several = line.file in texts and line.file.startswith("io.") and not line.option.startswith("unified")
+        several = line.file in texts and line.file in BY_DEVICE and not line.option.startswith("unified")
         texts[line.file] = f"{texts[line.file]}\n{line.text}" if several else line.text
     return texts
 
@@ -229,8 +270,6 @@ def refuse_v1_only(resources: Mapping[str, Any]) -> None:
     for (section, key), neutral in V1_ONLY.items():
         if (resources.get(section) or {}).get(key) not in neutral:
             raise LimitInvalid(f"{section}.{key} exists on cgroup v1 only: leave it out")
-    if resources.get("rdma"):
-        raise LimitInvalid("rdma limits are not supported: leave them out")
 
 
 def some(section: Mapping[str, Any], key: str) -> Any:
@@ -276,5 +315,9 @@ def from_oci(resources: Mapping[str, Any]) -> Limits:
         ),
         io_max=io_ceilings(block),
         hugetlb=tuple((entry["pageSize"], entry["limit"]) for entry in resources.get("hugepageLimits") or ()),
+        rdma=tuple(
+            (device, entry.get("hcaHandles"), entry.get("hcaObjects"))
+            for device, entry in (resources.get("rdma") or {}).items()
+        ),
         unified=tuple((resources.get("unified") or {}).items()),
     )

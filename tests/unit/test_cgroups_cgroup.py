@@ -59,6 +59,35 @@ def test_lifting_a_limit_passes_where_there_is_no_such_file(tmp_path: Path) -> N
     assert not (child / "memory.max").exists()
 
 
+def test_change_writes_what_differs_and_knows_the_way_back(tmp_path: Path) -> None:
+    child = node(tmp_path / "child", "memory pids")
+    for name, text in {"memory.max": "9", "pids.max": "3"}.items():
+        (child / name).write_text(text)
+    group = Cgroup(str(child))
+    before = group.change(Limits(memory=9, pids=3), Limits(memory=9, pids=5))
+    assert before == [("pids.max", "3")]
+    assert (child / "pids.max").read_text() == "5"
+    group.put_back(before)
+    assert (child / "pids.max").read_text() == "3"
+
+
+def test_a_change_that_fails_half_way_is_taken_back(tmp_path: Path) -> None:
+    child = node(tmp_path / "child", "memory pids")
+    (child / "memory.max").write_text("9")
+    (child / "pids.max").symlink_to(tmp_path)  # there, but nothing that can be written
+    with pytest.raises((WriteRefused, OSError)):
+        Cgroup(str(child)).change(Limits(memory=9, pids=3), Limits(memory=5, pids=5))
+    assert (child / "memory.max").read_text() == "9"
+
+
+def test_a_weight_goes_to_bfq_where_there_is_nothing_else(tmp_path: Path) -> None:
+    child = node(tmp_path / "child", "io")
+    (child / "io.bfq.weight").write_text("default 100")
+    Cgroup(str(child)).apply(Limits(io_weight=505))
+    assert (child / "io.bfq.weight").read_text() == "default 505"
+    assert not (child / "io.weight").exists()
+
+
 def test_a_missing_controller_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     root = node(tmp_path / "root", "pids", "pids")
     child = node(root / "child", "pids")

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from cgroups.errors import ControllerMissing, LimitInvalid
-from cgroups.limits import CONTROLLERS, Limits, files, from_oci, needed
+from cgroups.limits import CONTROLLERS, IoMax, Limits, files, from_oci, needed, settings
 
 MB = 1 << 20
 
@@ -59,6 +59,7 @@ MB = 1 << 20
             {"unified": {"memory.high": "5", "pids.max": "9"}, "pids": {"limit": 3}},
             {"pids.max": "9", "memory.high": "5"},
         ),
+        ({"rdma": {"mlx5_1": {"hcaHandles": 3, "hcaObjects": -1}}}, {"rdma.max": "mlx5_1 hca_handle=3 hca_object=max"}),
         ({"unified": {"io.max": "8:0 rbps=1"}, "blockIO": None}, {"io.max": "8:0 rbps=1"}),
         ({"memory": {"swappiness": -1, "disableOOMKiller": False, "kernel": 0}}, {}),
     ],
@@ -96,7 +97,6 @@ def test_more_shares_never_mean_less_weight() -> None:
         ({"memory": {"kernel": MB}}, "memory.kernel"),
         ({"cpu": {"realtimeRuntime": 1000}}, "cpu.realtimeRuntime"),
         ({"network": {"classID": 5}}, "network.classID"),
-        ({"rdma": {"mlx4_0": {"hcaHandles": 3}}}, "rdma"),
     ],
 )
 def test_what_no_file_can_express_is_refused_in_one_line(resources: dict[str, Any], words: str) -> None:
@@ -127,12 +127,25 @@ def test_every_controller_is_named_with_the_option_that_asked() -> None:
     }
 
 
+def test_a_weight_is_known_to_bfq_by_another_name_and_on_another_scale() -> None:
+    (line,) = settings(Limits(io_weight=505))
+    assert (line.file, line.text, line.other) == ("io.weight", "default 5000", ("io.bfq.weight", "default 505"))
+
+
+def test_the_oom_group_is_a_flag() -> None:
+    assert files(Limits(memory_oom_group=True)) == {"memory.oom.group": "1"}
+
+
 def test_lifting_a_limit_needs_no_controller() -> None:
     assert needed(from_oci({"memory": {"limit": -1}, "cpu": {"quota": -1}, "pids": {"limit": 0}})) == {}
 
 
 def test_the_table_names_controllers_by_their_files() -> None:
-    everything = Limits(1, 1, 1, 1, 1, 1, 1, 2, 1, "0", "0", 1, 10, (("8:0", 10),), (), (("2MB", 1),))
+    sizes = dict.fromkeys(("memory", "memory_high", "memory_low", "memory_swap", "cpu_quota", "cpu_burst", "pids"), 1)
+    everything = Limits(
+        **sizes, memory_oom_group=True, cpu_shares=2, cpu_idle=1, cpus="0", mems="0", io_weight=10,
+        io_device_weights=(("8:0", 10),), io_max=(IoMax("8:0", 1),), hugetlb=(("2MB", 1),), rdma=(("mlx4_0", 1, 1),),
+    )  # fmt: skip
     for name, write in CONTROLLERS.items():
         assert {line.controller for line in write(everything)} == {name}
 
