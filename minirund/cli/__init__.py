@@ -56,6 +56,8 @@ def _dispatch(context: Context, argv: Sequence[str]) -> int:
         return _show_help("")
     if words[0] == "--version":
         return _show_version()
+    if words[0] == "help" and words[1:]:
+        return _dispatch(context, [*words[1:], "--help"])
     entry, rest = _find(context, words)
     if entry is None:
         return _show_help(words[0])

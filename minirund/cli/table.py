@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 NOT_YET = frozenset(
     "build buildx builder commit compose context cp export history import login logout network plugin push save search "
-    "secret service stack stats swarm update volume".split()
+    "secret service stack swarm update volume".split()
 )
 """Docker's commands that are not here yet."""
 
@@ -58,6 +58,7 @@ ENTRIES = (
     Entry("rm", "lifecycle", "container rm, container remove, rm", "Remove one or more containers"),
     Entry("run", "run", "container run, run", "Make a container from an image and run a command in it"),
     Entry("start", "attach", "container start, start", "Start one or more stopped containers"),
+    Entry("stats", "stats", "container stats, stats", "Show what containers use, or what they wait for"),
     Entry("stop", "lifecycle", "container stop, stop", "Stop one or more running containers"),
     Entry("top", "lifecycle", "container top, top", "Show the processes of a container"),
     Entry("unpause", "lifecycle", "container unpause, unpause", "Thaw all processes of one or more containers"),

@@ -12,6 +12,7 @@ import re
 import select
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -209,3 +210,37 @@ def test_a_paused_container_has_figures_and_says_that_it_is_paused(
     assert found["pids_stats"]["current"] == 1
     assert found["waits_for"] == ["is paused: unpause lets it go on"]
     host.api("POST", "/containers/frozen/unpause")
+
+
+def test_minirun_stats_shows_what_docker_s_does(host: DaemonHost, client: docker.DockerClient) -> None:
+    start(host, "one")
+    start(host, "two", *BUSY)
+    host.api("POST", "/containers/create?name=rests", {"Image": "busybox"})
+    form = ("--no-stream", "--format", "{{.Name}} {{.PIDs}}")
+    assert host.cli("stats", *form).stdout == host.docker("stats", *form).stdout == "two 1\none 1\n"
+    assert host.cli("stats", "--all", *form).stdout.splitlines()[0] == "rests 0"
+    table = host.cli("stats", "--no-stream", "two").stdout.splitlines()
+    assert re.split(r"\s{2,}", table[0])[-2:] == ["PIDS", "PRESSURE"]
+    assert len(table) == 2
+    refused = host.cli("stats", "one", "nope")
+    assert (refused.stdout, refused.returncode) == ("", 1)
+    assert refused.stderr == "Error response from daemon: No such container: nope\n"
+
+
+def test_minirun_stats_goes_on_until_the_container_is_removed(host: DaemonHost, client: docker.DockerClient) -> None:
+    start(host, "brief")
+    command = ["-c", "import sys; from minirund.cli import main; main()", "stats", "--format", "{{.Name}}", "brief"]
+    with subprocess.Popen(
+        [sys.executable, *command], env=host.environment, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert [process.stdout.readline() for _ in range(2)] == ["brief\n"] * 2
+        host.api("DELETE", "/containers/brief?force=1")
+        assert process.wait(30) == 0
+
+
+def test_minirun_stats_why_says_it_in_words(host: DaemonHost, client: docker.DockerClient) -> None:
+    start(host, "calm")
+    host.api("POST", "/containers/create?name=rests", {"Image": "busybox"})
+    assert re.fullmatch(r"calm: waits for nothing: it used \d\.\d\d CPUs\n", host.cli("stats", "--why", "calm").stdout)
+    assert host.cli("stats", "--why", "rests").stdout == "rests: does not run\n"

@@ -55,6 +55,16 @@ def test_wrong_usage(words: list[str], code: int, message: str) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (code, "", f"minirun: {message}\n")
 
 
+@pytest.mark.parametrize("words", [["run"], ["container"], ["image", "ls"]])
+def test_help_of_a_command_is_its_own(words: list[str]) -> None:
+    assert minirun("help", *words).stdout == minirun(*words, "--help").stdout != minirun("help").stdout
+    refused = minirun("help", "nope")
+    assert (refused.returncode, refused.stderr) == (
+        1,
+        "minirun: unknown command: minirun nope\nSee 'minirun --help'.\n",
+    )
+
+
 @pytest.mark.parametrize(
     "words", [[], ["--help"], ["help"], ["-h"], ["run", "--help"], ["container"], ["image", "ls", "-h"]]
 )
