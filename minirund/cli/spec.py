@@ -72,6 +72,14 @@ _MAPS = {"annotation": "Annotations", "storage-opt": "StorageOpt", "sysctl": "Sy
 _HEALTH = {"interval": "Interval", "retries": "Retries", "start-period": "StartPeriod", "timeout": "Timeout"}
 
 
+_RATES = {
+    "device-read-bps": "BlkioDeviceReadBps",
+    "device-read-iops": "BlkioDeviceReadIOps",
+    "device-write-bps": "BlkioDeviceWriteBps",
+    "device-write-iops": "BlkioDeviceWriteIOps",
+}
+
+
 def create_body(args: Parsed, *, detach: bool, console: tuple[int, int] | None = None) -> dict[str, Any]:
     """The whole body. ``args.rest`` is IMAGE [COMMAND...]; ``console`` the terminal's (rows, columns)."""
     body = _config(args, attached(args, detach=detach))
@@ -149,8 +157,27 @@ def _host_config(args: Parsed) -> dict[str, Any]:
         Tmpfs=mounts.tmpfs(args.items("tmpfs")),
         Ulimits=[_ulimit(spec) for spec in args.items("ulimit")],
     )
+    _set(host, **{key: [_rate(option, spec) for spec in args.items(option)] for option, key in _RATES.items()})
     _add_security(args.items("security-opt"), host)
     return host
+
+
+def _rate(option: str, spec: str) -> dict[str, Any]:
+    """``/dev/sda:1mb`` -> an entry of HostConfig.BlkioDeviceReadBps and its like; operations have no unit."""
+    path, _, rate = spec.rpartition(":")
+    try:
+        if not path.startswith("/dev/"):
+            raise ValueError
+        number = values.size(rate) if option.endswith("bps") else int(rate)
+        if number < 0:
+            raise ValueError
+    except ValueError:
+        form = "<number>[<unit>]" if option.endswith("bps") else "<number>"
+        raise UsageError(
+            f'invalid argument "{spec}" for "--{option}" flag: invalid rate for device: {spec}. '
+            f"The correct format is <device-path>:{form}. Number must be a positive integer"
+        ) from None
+    return {"Path": path, "Rate": number}
 
 
 def _log_config(args: Parsed) -> dict[str, Any]:

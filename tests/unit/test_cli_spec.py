@@ -202,3 +202,23 @@ def test_a_tmpfs_mount() -> None:
         "Target": "/x",
         "TmpfsOptions": {"SizeBytes": 1 << 20, "Mode": 0o1770},
     }
+
+
+@pytest.mark.parametrize(
+    ("option", "spec", "key", "rate"),
+    [
+        ("--device-read-bps", "/dev/sda:1mb", "BlkioDeviceReadBps", 1 << 20),
+        ("--device-write-bps", "/dev/sda:5", "BlkioDeviceWriteBps", 5),
+        ("--device-read-iops", "/dev/sda:100", "BlkioDeviceReadIOps", 100),
+        ("--device-write-iops", "/dev/sda:0", "BlkioDeviceWriteIOps", 0),
+    ],
+)
+def test_rates_of_devices(option: str, spec: str, key: str, rate: int) -> None:
+    assert body(option, spec)["HostConfig"] == {key: [{"Path": "/dev/sda", "Rate": rate}]}
+
+
+@pytest.mark.parametrize("spec", ["/dev/sda", "sda:1mb", "/dev/sda:", "/dev/sda:-1", "/dev/sda:fast", ":5"])
+@pytest.mark.parametrize("option", ["--device-read-bps", "--device-write-iops"])
+def test_what_is_no_rate(option: str, spec: str) -> None:
+    with pytest.raises(Failure, match="invalid rate for device"):
+        body(option, spec)
