@@ -118,7 +118,7 @@ class Cgroup:
     def create(self, wanted: Iterable[str] = ACCOUNTED) -> None:
         """Make the directory and its parents, with those of the wanted controllers that the host offers. Idempotent."""
         os.makedirs(self.path, 0o755, exist_ok=True)
-        missing = set(wanted) - self.controllers()
+        missing = set(wanted) - self.controllers() if wanted else set()
         if missing:
             self._enable(missing)
 
@@ -204,9 +204,9 @@ class Cgroup:
 
     def require(self, wanted: Mapping[str, str]) -> None:
         """Have the controllers work here, or raise ControllerMissing. {controller: the option that asks for it}."""
-        missing = set(wanted) - self.controllers()
-        if missing:
-            self._enable(missing)
+        if not wanted or not (missing := set(wanted) - self.controllers()):
+            return
+        self._enable(missing)
         for controller in sorted(missing - self.controllers()):
             raise ControllerMissing(controller, wanted[controller], self._fix(controller))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
+from minirund.engine.lifecycle import Status
 from minirund.engine.names import by_prefix, check_name, new_name
 from minirund.engine.records import Container, Exec
 from minirund.engine.store import Store
@@ -76,6 +77,11 @@ class Catalog:
         record = self.get(container_id).but(**changes)
         self._store.settle(record)
         return self._place(record)
+
+    def removing(self, record: Container) -> Container:
+        """Show that a container is on its way out. Not saved: its directory goes first, and a record without one tells
+        the next daemon as much."""
+        return self._place(record.but(status=Status.REMOVING))
 
     def delete(self, record: Container) -> None:
         """Forget a container and its execs."""

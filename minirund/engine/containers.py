@@ -237,8 +237,8 @@ class Containers:
     async def _remove(self, container: Container) -> None:
         """Directories, record, then the answer to those who waited for it."""
         if container.status is not Status.REMOVING:
-            after = lifecycle.after(container.status, Event.REMOVE, container.name)
-            container = self._catalog.change(container.id, status=after)
+            lifecycle.after(container.status, Event.REMOVE, container.name)
+            container = self._catalog.removing(container)
         bundle = self._runner.bundle(container)
         await asyncio.to_thread(self._trash.put, bundle.directory)
         self._catalog.delete(container)
@@ -248,7 +248,7 @@ class Containers:
             del self._gone[next(iter(self._gone))]
         self._runner.live(container.id).answer_held(container.exit_code)
         self._runner.forget(container.id)
-        await asyncio.to_thread(bundle.remove_run)  # last: it holds the door of a shim that was still to be let go
+        bundle.remove_run()  # last: it holds the door of a shim that was still to be let go
 
     async def _discard(self, ident: str) -> None:
         """Remove a container that nobody asked to keep; one that is gone already is fine."""

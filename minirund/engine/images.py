@@ -45,6 +45,8 @@ from overlayfs.mount import describe
 
 log = logging.getLogger(__name__)
 
+REMEMBERED = 8  # configurations
+
 Bodies = list[Json]
 Chains = list[str]
 
@@ -63,6 +65,7 @@ class Images:
     ) -> None:
         self._store, self.content, self.layers, self._events = store, content, layers, events
         self._containers = containers
+        self._configs: dict[str, bytes] = {}  # read and checked a moment ago: what is made of one image, often is again
         self._images = {record.id: record for record in store.images()}
         self._names = {name: record.id for record in self._images.values() for name in (*record.tags, *record.digests)}
         self._registry = registry
@@ -104,7 +107,11 @@ class Images:
 
     def config(self, image: Image) -> Json:
         """The image's configuration, OCI image-spec config.md."""
-        return json.loads(self.content.read(image.id))  # type: ignore[no-any-return]
+        if image.id not in self._configs:
+            while len(self._configs) >= REMEMBERED:
+                del self._configs[next(iter(self._configs))]
+            self._configs[image.id] = self.content.read(image.id)
+        return json.loads(self._configs[image.id])  # type: ignore[no-any-return]
 
     def check_platform(self, image: Image, wanted: str | None, name: str) -> None:
         """Refuse one for another platform. Raises NotFound (a client then pulls the right one), InvalidArgument."""

@@ -14,7 +14,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import secrets
 from collections.abc import Iterable
 from ipaddress import IPv4Address
@@ -185,7 +184,7 @@ def _body(name: str, ident: str, driver: str, ipam: list[Json], options: Json) -
 
 def _read(path: str) -> str:
     try:
-        with open(os.path.realpath(path), encoding="utf-8", errors="replace") as file:
+        with open(path, encoding="utf-8", errors="replace") as file:
             return file.read()
     except OSError:
         return ""

@@ -1,7 +1,7 @@
 """What a new daemon finds: containers that run on, containers that ended meanwhile, and leftovers, which go.
 
 The truth about a container, in this order: its shim, if it answers; exit.json; else its shim is gone without a word,
-and what is left in its cgroup is killed. Nothing is started here, and nothing of a container that is recorded goes.
+and what is left in its cgroup is killed. Nothing is started here, and no container goes that is whole on the disk.
 """
 
 from __future__ import annotations
@@ -32,18 +32,17 @@ ANSWER_SECONDS = 10
 async def recover(catalog: Catalog, runner: Runner, settings: Settings, trash: Trash) -> None:
     """Make records and world agree."""
     for container in catalog.containers():
-        if container.status is Status.REMOVING:
+        if not container.alive and not _is_whole(runner.bundle(container)):
+            log.info("leftover of a container that was half made, or half removed: %s", container.id[:12])
+            catalog.removing(container)
             await adopt(container, runner)  # who waits there for the removal is told when it is done
-        elif container.status is Status.CREATED and not _is_whole(runner.bundle(container)):
-            log.info("leftover of a container that was never whole: %s", container.id[:12])
-            catalog.delete(container)
         else:
             await _find_out(container, catalog, runner)
     await asyncio.to_thread(_clear_unknown, catalog, settings, trash)
 
 
 def _is_whole(bundle: Bundle) -> bool:
-    """Whether its creation came to its end."""
+    """Whether its creation came to its end, and its removal did not begin."""
     return os.path.isdir(f"{bundle.rw_path}/work")
 
 

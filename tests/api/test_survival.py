@@ -241,13 +241,15 @@ def test_what_is_half_made_goes(own_host: DaemonHost) -> None:
     host = ready(own_host)
     for name in ("no-directory", "being-removed", "whole"):
         assert host.cli("create", "--name", name, "busybox", "true").returncode == 0
-    ids = {name: inspect(host, name)["Id"] for name in ("no-directory", "being-removed")}
+    assert host.cli("run", "--name", "half-removed", "busybox", "true").returncode == 0
+    ids = {name: inspect(host, name)["Id"] for name in ("no-directory", "being-removed", "half-removed")}
     host.kill9()
     in_place(
         host,
         """
 import shutil
 shutil.rmtree(f"{root}/data/containers/{sys.argv[1]}")
+shutil.rmtree(f"{root}/data/containers/{sys.argv[3]}")
 os.makedirs(f"{root}/data/containers/{'a' * 64}/rw/upper/some")
 os.makedirs(f"{root}/run/containers/{'b' * 64}")
 open(f"{root}/run/containers/{'b' * 64}/shim.sock", "w").close()
@@ -256,8 +258,7 @@ record = json.loads(db.execute("SELECT record FROM containers WHERE id = ?", (sy
 db.execute("UPDATE containers SET record = ? WHERE id = ?", (json.dumps({**record, "status": "removing"}), sys.argv[2]))
 db.commit()
 """,
-        ids["no-directory"],
-        ids["being-removed"],
+        *(ids[name] for name in ("no-directory", "being-removed", "half-removed")),
     )
     host.start()
     assert [one["Names"] for one in host.api("GET", "/containers/json?all=1")[1]] == [["/whole"]]

@@ -114,6 +114,10 @@ def test_the_fix_names_the_parent_that_does_not_hand_a_controller_down(tmp_path:
     assert str(root) in caught.value.fix
 
 
+def test_where_nothing_is_wanted_nothing_is_looked_at(tmp_path: Path) -> None:
+    Cgroup(str(tmp_path / "not-there")).require({})
+
+
 def test_create_asks_parents_for_what_they_offer_and_no_more(tmp_path: Path) -> None:
     root = node(tmp_path / "root", "cpu pids", "cpu")
     Cgroup(str(root / "child")).create(("cpu", "pids", "memory"))

@@ -95,6 +95,18 @@ def test_loaded_found_and_there_after_a_restart(place: Place) -> None:
     place.do(look)
 
 
+def test_a_configuration_is_read_once_and_given_to_each_anew(place: Place) -> None:
+    place.load(x_1=ONE)
+
+    def look(images: Images) -> None:
+        one = images.get("x:1")
+        images.config(one)["config"].clear()
+        images.content.path(one.id).unlink()
+        assert images.config(one)["config"]["Labels"] == {"a": "1"}
+
+    place.do(look)
+
+
 @pytest.mark.parametrize(
     ("ref", "error", "message"),
     [

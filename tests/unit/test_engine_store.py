@@ -83,6 +83,14 @@ def test_a_transaction_is_all_or_nothing(store: Store) -> None:
     assert store.containers() == [FULL]
 
 
+def test_a_removal_under_way_is_shown_and_not_saved(store: Store) -> None:
+    catalog = Catalog(store)
+    catalog.put(a_container(1))
+    assert catalog.removing(catalog.get(a_container(1).id)).status is Status.REMOVING
+    assert [record.status for record in catalog.containers()] == [Status.REMOVING]
+    assert [record.status for record in store.containers()] == [Status.CREATED]
+
+
 def test_the_catalog_finds_by_id_name_and_beginning(store: Store) -> None:
     catalog = Catalog(store)
     one, two = catalog.put(a_container(1)), catalog.put(a_container(2))
