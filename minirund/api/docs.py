@@ -8,14 +8,22 @@ from __future__ import annotations
 
 from importlib.resources import files
 
-from fastapi import FastAPI, Response
+from fastapi import APIRouter, FastAPI, Response
+
+from minirund.api.responses import answer
 
 
-def install(app: FastAPI) -> None:
-    """Serve the page."""
-    app.add_api_route("/docs", _page, include_in_schema=False)
+def make_router(app: FastAPI) -> APIRouter:
+    """The page, and what it draws: ``app``'s routes and schemas."""
+    router = APIRouter(include_in_schema=False)
 
+    @router.get("/docs")
+    async def page() -> Response:
+        text = files("minirund.api").joinpath("docs.html").read_bytes()
+        return Response(text, media_type="text/html")
 
-async def _page() -> Response:
-    page = files("minirund.api").joinpath("docs.html").read_bytes()
-    return Response(page, media_type="text/html")
+    @router.get("/openapi.json")
+    async def description() -> Response:
+        return answer(app.openapi())
+
+    return router

@@ -1,7 +1,7 @@
 """Errors as answers: always ``{"message": "one line"}``, with the status that the error's class has.
 
-Four kinds arrive here: the engine's own, which know what to say; what pydantic found wrong with a request, which is put
-into one line that names the field; a path that the API doesn't have; and whatever nobody foresaw (see ``protocol``).
+Two kinds arrive here: the engine's own, which know what to say, and what pydantic found wrong with a request, which is
+put into one line that names the field. For whatever nobody foresaw see ``protocol``.
 """
 
 from __future__ import annotations
@@ -10,9 +10,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from fastapi import FastAPI, Request, Response
+from fastapi import Response
 from fastapi.exceptions import RequestValidationError
-from starlette.exceptions import HTTPException
 
 from minirund.api.responses import error
 from minirund.errors import MinirundError, http_status
@@ -20,29 +19,11 @@ from minirund.errors import MinirundError, http_status
 MAX_SHOWN = 80
 
 
-def install(app: FastAPI) -> None:
-    """Have the app answer errors so."""
-    app.add_exception_handler(MinirundError, _from_engine)
-    app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(HTTPException, _from_routing)
-
-
-async def _from_engine(_request: Request, found: Exception) -> Response:
-    return error(http_status(found), str(found))
-
-
-async def _from_routing(_request: Request, found: Exception) -> Response:
-    assert isinstance(found, HTTPException)  # noqa: S101 - the type under which it is installed
-    if found.status_code in {404, 405}:
-        return error(404, "page not found")
-    if found.status_code == 400:  # FastAPI's word for a body that json.loads doesn't take
-        return error(400, "invalid JSON: the body is not UTF-8, or nested too deeply")
-    return error(found.status_code, str(found.detail))
-
-
-async def _invalid(_request: Request, found: Exception) -> Response:
-    assert isinstance(found, RequestValidationError)  # noqa: S101 - the type under which it is installed
-    return error(400, describe(found.errors()))
+def answer_to(problem: MinirundError | RequestValidationError) -> Response:
+    """The answer to a request that came to this."""
+    if isinstance(problem, RequestValidationError):
+        return error(400, describe(problem.errors()))
+    return error(http_status(problem), str(problem))
 
 
 def describe(problems: Sequence[Any]) -> str:

@@ -13,7 +13,7 @@ import socket
 from collections.abc import Callable, Iterator, Sequence
 
 import uvicorn
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from minirund.api.hijack import Protocol
 
@@ -30,7 +30,7 @@ class Server(uvicorn.Server):
     await server.run_on(sockets)        until server.stop()
     """
 
-    def __init__(self, app: FastAPI, grace: int = GRACE) -> None:
+    def __init__(self, app: ASGIApp, grace: int = GRACE) -> None:
         super().__init__(_config(app, grace))
         self._stop = asyncio.Event()
 
@@ -59,7 +59,7 @@ class Server(uvicorn.Server):
         yield
 
 
-def _config(app: FastAPI, grace: int) -> uvicorn.Config:
+def _config(app: ASGIApp, grace: int) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         http=Protocol,
