@@ -81,7 +81,7 @@ def state(container: Container) -> Json:
     """``State`` of inspect: the word, and Docker's booleans."""
     return {
         "Status": container.status.value,
-        "Running": container.alive or container.status is Status.RESTARTING,
+        "Running": container.active,
         "Paused": container.status is Status.PAUSED,
         "Restarting": container.status is Status.RESTARTING,
         "OOMKilled": container.oom_killed,
@@ -224,7 +224,7 @@ def inspect(container: Container, network_id: NetworkId, bundle: Bundle, execs: 
         "HostsPath": f"{bundle.run}/hosts" if started else "",
         "LogPath": bundle.log_path if started else "",
         "Name": f"/{container.name}",
-        "RestartCount": 0,
+        "RestartCount": container.restart_count,
         "Driver": DRIVER,
         "Platform": "linux",
         "MountLabel": "",

@@ -196,12 +196,10 @@ def _extra_host(spec: str) -> str:
 def _restart(args: Parsed) -> dict[str, Any]:
     if not args.given("restart"):
         return {}
-    name, colon, count = args.text("restart").partition(":")
-    if args.flag("rm") and name != "no":
+    policy = values.restart_policy(args.text("restart"))
+    if args.flag("rm") and policy["Name"] not in {"", "no"}:
         raise Failure("conflicting options: cannot specify both --restart and --rm")
-    if colon and not count.isdecimal():
-        raise Failure("invalid restart policy format: maximum retry count must be an integer")
-    return {"Name": name, "MaximumRetryCount": int(count or 0)}
+    return policy
 
 
 def _ulimit(spec: str) -> dict[str, Any]:

@@ -33,6 +33,17 @@ def size(text: str) -> int:
         raise ValueError(f"invalid size: '{text}'") from None
 
 
+def restart_policy(text: str) -> dict[str, Any]:
+    """``on-failure:3`` -> the API's RestartPolicy. Which names there are, the daemon says."""
+    name, colon, count = text.partition(":")
+    if colon and not name:
+        raise Failure("invalid restart policy format: no policy provided before colon")
+    try:
+        return {"Name": name, "MaximumRetryCount": int(count or 0)}
+    except ValueError:
+        raise Failure("invalid restart policy format: maximum retry count must be an integer") from None
+
+
 def swap_size(text: str) -> int:
     """A size, or -1 for no limit."""
     return -1 if text == "-1" else size(text)

@@ -123,3 +123,16 @@ class Catalog:
     def _forget(self, record: Exec) -> None:
         self._store.delete(record)
         self._execs.pop(record.id, None)
+
+
+def not_running(container: Container) -> str:
+    """Why nothing can be done in a container without an init."""
+    if container.status is Status.RESTARTING:
+        return f"container {container.id} is restarting, wait until the container is running"
+    return f"container {container.id} is not running"
+
+
+def check_runs(container: Container) -> None:
+    """Raises Conflict for a container without an init."""
+    if not container.alive:
+        raise Conflict(not_running(container))

@@ -1,4 +1,7 @@
-"""Containers: the use cases of the API, one method each. What moves is runner.py's; what is saved is catalog.py's."""
+"""Containers: the use cases of the API, one method each. What moves is runner.py's; what is saved is catalog.py's.
+
+What only looks is in reading.py; what starts containers again is in restarts.py.
+"""
 
 from __future__ import annotations
 
@@ -7,60 +10,58 @@ import contextlib
 import os
 import signal as signals
 import time
-from collections.abc import AsyncIterator
 
 from cgroups.cgroup import Cgroup
 from minirund import wire
-from minirund.bundle import Bundle
-from minirund.engine import lifecycle, logs, mounts, network, offered, processes, resources, security, sound, spec
-from minirund.engine.catalog import Catalog
+from minirund.engine import (
+    lifecycle,
+    mounts,
+    network,
+    offered,
+    policy,
+    resources,
+    security,
+    sound,
+    spec,
+)
+from minirund.engine.catalog import Catalog, check_runs, not_running
 from minirund.engine.configuration import merge, parse_signal
 from minirund.engine.events import Events
-from minirund.engine.filters import Filters, check_keys, container_filter, labels_pass, until
+from minirund.engine.filters import Filters, check_keys, labels_pass, until
 from minirund.engine.images import Images
 from minirund.engine.lifecycle import Event, Status
 from minirund.engine.names import check_name, new_id
-from minirund.engine.preparation import without_own_files
+from minirund.engine.reading import Reading
 from minirund.engine.records import Container, Image, Json
+from minirund.engine.restarts import Restarts
 from minirund.engine.runner import Runner, clear_cgroup
 from minirund.engine.transfer import storage_errors
 from minirund.engine.trash import Trash
-from minirund.engine.usage import disk_usage
 from minirund.engine.waiters import answer
-from minirund.errors import Conflict, EngineError, InvalidArgument, MinirundError, NotFound, NotSupported
-from overlayfs.diff import changes
+from minirund.errors import Conflict, EngineError, InvalidArgument, MinirundError, NotFound
 from overlayfs.mount import create_rw
 
 STOP_SECONDS = 10
 REMEMBERED = 256
 
 
-class Containers:
+class Containers(Reading):
     """The containers of this daemon."""
 
     def __init__(
-        self, catalog: Catalog, runner: Runner, images: Images, events: Events, trash: Trash, cgroup_root: Cgroup
+        self,
+        catalog: Catalog,
+        runner: Runner,
+        restarts: Restarts,
+        images: Images,
+        events: Events,
+        trash: Trash,
+        cgroup_root: Cgroup,
     ) -> None:
-        self._catalog, self._runner, self._images = catalog, runner, images
-        self._events, self._trash, self._cgroup_root = events, trash, cgroup_root
+        super().__init__(catalog, runner, images)
+        self._restarts, self._events, self._trash, self._cgroup_root = restarts, events, trash, cgroup_root
         self._gone: dict[str, int] = {}  # exit codes of containers that were removed a moment ago
         runner.on_end = self._on_end
-
-    # ---- to read ----
-
-    def get(self, ref: str) -> Container:
-        """By ID, name, or the beginning of an ID. Raises NotFound, InvalidArgument."""
-        return self._runner.catch_up(self._catalog.find(ref))
-
-    def bundle(self, container: Container) -> Bundle:
-        """Its directories, with what is in them."""
-        return self._runner.bundle(container)
-
-    async def sizes(self, ref: str) -> tuple[int, int]:
-        """Bytes of the read-write layer, and of the whole root file system."""
-        container = self.get(ref)
-        upper = await asyncio.to_thread(disk_usage, f"{self._runner.bundle(container).rw_path}/upper")
-        return upper, upper + sum(self._images.layers.get(chain).size for chain in container.layers)
 
     # ---- create ----
 
@@ -88,6 +89,7 @@ class Containers:
         network.mode_of(host)
         security.policy(host)
         spec.check_sysctls(host)
+        policy.check_host(host)
         resources.check(host, self._cgroup_root)
         mounts.wanted(host)
         parse_signal(config.get("StopSignal") or "SIGTERM")
@@ -123,12 +125,12 @@ class Containers:
         container = self.get(ref)
         async with self._runner.live(container.id).lock:
             container = self._catalog.get(container.id)
-            if container.status is Status.RUNNING:
+            if container.status in {Status.RUNNING, Status.RESTARTING}:
                 return False
             if container.status is Status.PAUSED:
                 raise Conflict("cannot start a paused container, try unpause instead")
             lifecycle.after(container.status, Event.START, container.name)
-            await self._start(container)
+            await self._start(policy.afresh(container))
         return True
 
     async def _start(self, container: Container) -> None:
@@ -146,12 +148,16 @@ class Containers:
             return await self._stop(container.id, timeout, signal)
 
     async def _stop(self, ident: str, timeout: int | None, signal: str | None) -> bool:
+        if self._restarts.cancel(ident):
+            self._events.container("stop", self._catalog.get(ident))
+            return True
         container = self._catalog.get(ident)
         if not container.alive:
             return False
         number = parse_signal(signal or container.config.get("StopSignal") or "SIGTERM")
         if timeout is None:
             timeout = container.config.get("StopTimeout")
+        container = self._catalog.change(ident, stopped=True)
         await self._runner.signal(container, number)
         if container.status is Status.PAUSED:  # a frozen process can't act on it
             container = await self._runner.unpause(container)
@@ -174,15 +180,22 @@ class Containers:
             await self._stop(container.id, timeout, signal)
             container = self._catalog.get(container.id)
             lifecycle.after(container.status, Event.START, container.name)
-            await self._runner.start(container)
+            await self._runner.start(policy.afresh(container))
             self._events.container("restart", container)
 
     async def kill(self, ref: str, signal: str = "SIGKILL") -> None:
         """Send a signal; SIGKILL is awaited. Raises Conflict if it is not running."""
         container = self.get(ref)
         number = parse_signal(signal)
+        if container.status is Status.RESTARTING and policy.is_stop(number, container):
+            async with self._runner.live(container.id).lock:
+                if container.id in self._catalog and self._restarts.cancel(container.id):
+                    return
+            container = self.get(container.id)
         if not container.alive:
-            raise Conflict(f"cannot kill container: {ref}: container {container.id} is not running")
+            raise Conflict(f"cannot kill container: {ref}: {not_running(container)}")
+        if policy.is_stop(number, container):
+            container = self._catalog.change(container.id, stopped=True)
         self._events.container("kill", container, signal=str(number))
         if number == signals.SIGKILL:
             await self._kill(container)
@@ -196,8 +209,7 @@ class Containers:
             container = self._catalog.get(container.id)
             if container.status is Status.PAUSED:
                 raise Conflict(f"container {container.id} is already paused")
-            if not container.alive:
-                raise Conflict(f"container {container.id} is not running")
+            check_runs(container)
             self._events.container("pause", await self._runner.pause(container))
 
     async def unpause(self, ref: str) -> None:
@@ -225,13 +237,15 @@ class Containers:
             if container.id not in self._catalog:
                 raise NotFound(f"No such container: {ref}")
             container = self._catalog.get(container.id)
-            if container.alive and not force:
+            if container.active and not force:
                 raise Conflict(
                     f'cannot remove container "/{container.name}": container is {container.status}: '
                     "stop the container before removing or force remove"
                 )
             if container.alive:
+                container = self._catalog.change(container.id, stopped=True)
                 await self._kill(container)
+            self._restarts.cancel(container.id)
             await self._remove(self._catalog.get(container.id))
 
     async def _remove(self, container: Container) -> None:
@@ -259,6 +273,7 @@ class Containers:
                 self._runner.forget(ident)
 
     def _on_end(self, container: Container) -> None:
+        self._restarts.schedule(container)
         if container.auto_remove:
             self._runner.spawn(self._discard(container.id))
 
@@ -276,7 +291,7 @@ class Containers:
         gone, freed = [], 0
         for container in self._catalog.containers():
             passes = container.created < before and labels_pass(filters, container.config.get("Labels"))
-            if passes and not container.alive:
+            if passes and not container.active:
                 with contextlib.suppress(NotFound, Conflict):  # gone, or started, meanwhile
                     size, _ = await self.sizes(container.id)
                     await self.remove(container.id)
@@ -292,7 +307,7 @@ class Containers:
 
         ``before`` is the container as it was when the client asked: if it has ended since, the stream ends too.
         """
-        if before.id not in self._catalog or (before.alive and not self.get(before.id).alive):
+        if before.id not in self._catalog or (before.alive and self._has_ended(before)):
             os.close(descriptor)
         else:
             self._runner.attach(self.get(before.id), attach, descriptor)
@@ -306,7 +321,7 @@ class Containers:
         if ref in self._gone:
             return self._gone[ref]
         container = self.get(ref)
-        if condition == "not-running" and not container.alive:
+        if condition == "not-running" and not container.active:
             return container.exit_code
         return None
 
@@ -323,52 +338,3 @@ class Containers:
     def resize(self, ref: str, height: int, width: int) -> None:
         """Set its terminal's size. Raises Conflict."""
         self._runner.resize(self.get(ref), height, width)
-
-    async def top(self, ref: str, ps_args: str) -> tuple[list[str], list[list[str]]]:
-        """Its processes as ps shows them: titles and rows. Raises Conflict, InvalidArgument."""
-        container = self.get(ref)
-        if not container.alive:
-            raise Conflict(f"container {container.id} is not running")
-        pids = await asyncio.to_thread(self._runner.cgroup(container).processes)
-        return await processes.listing(pids, ps_args)
-
-    def logs(
-        self,
-        ref: str,
-        *,
-        stdout: bool,
-        stderr: bool,
-        follow: bool,
-        since: float,
-        until: float,
-        timestamps: bool,
-        tail: int | None,
-    ) -> AsyncIterator[logs.LogRecord]:
-        """What it printed. ``follow`` goes on until it has ended."""
-        container = self.get(ref)
-        if not spec.logged(container.host_config):
-            raise NotSupported("configured logging driver does not support reading")
-        query = logs.Query(stdout, stderr, since, until, tail, follow)
-        ident = container.id
-        return logs.read(
-            self._runner.bundle(container).log_path,
-            query,
-            lambda: ident not in self._catalog or not self._catalog.get(ident).alive,
-        )
-
-    async def changes(self, ref: str) -> list[tuple[int, str]]:
-        """What differs from the image: (0 changed, 1 added, 2 deleted; path)."""
-        container = self.get(ref)
-        upper = f"{self._runner.bundle(container).rw_path}/upper"
-        lowers = [self._images.layers.get(chain).path for chain in reversed(container.layers)]
-        with storage_errors(upper):
-            found = await asyncio.to_thread(lambda: list(changes(upper, lowers)))  # type: ignore[arg-type]
-        return without_own_files([("CAD".index(change.kind), change.path) for change in found])
-
-    def list(self, all: bool, limit: int | None, filters: Filters) -> list[Container]:
-        """Those that run, or all, the newest first."""
-        passes = container_filter(filters, self.get, lambda name: self._images.get(name).id)
-        everything = all or bool(limit) or any(key in filters for key in ("status", "exited", "before", "since"))
-        current = map(self._runner.catch_up, self._catalog.containers())
-        found = [one for one in current if (everything or one.alive) and passes(one)]
-        return found[:limit] if limit else found

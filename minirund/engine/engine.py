@@ -1,6 +1,7 @@
 """The engine: its parts, put together, by resource. A thin facade; each part is a file of its own.
 
-engine.containers   engine.execs   engine.images   engine.networks   engine.events   engine.stats   engine.system
+engine.containers   engine.execs   engine.updates   engine.images   engine.networks   engine.events   engine.stats
+engine.system
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from minirund.engine.network import Network
 from minirund.engine.networks import Networks
 from minirund.engine.records import Container, Json
 from minirund.engine.recover import recover
+from minirund.engine.restarts import Restarts
 from minirund.engine.runner import Runner
 from minirund.engine.settings import Settings
 from minirund.engine.shims import Spawner
@@ -31,6 +33,7 @@ from minirund.engine.stats import Statistics
 from minirund.engine.store import Store
 from minirund.engine.system import System
 from minirund.engine.trash import Trash
+from minirund.engine.updates import Updates
 from minirund.errors import EngineError
 from minirund.registry.client import RegistryClient
 from minirund.registry.transport import RegistryOptions
@@ -62,9 +65,13 @@ class Engine:
         self._network = Network(settings, self._store, running)
         top = cgroup_root()
         self._runner = Runner(settings, self._catalog, self._network, spawner, self.events, self._rootfs, top)
-        self.containers = Containers(self._catalog, self._runner, self.images, self.events, self._trash, top)
+        self._restarts = Restarts(self._catalog, self._runner)
+        self.containers = Containers(
+            self._catalog, self._runner, self._restarts, self.images, self.events, self._trash, top
+        )
         self.execs = Execs(self._catalog, self._runner, self.events)
         self.stats = Statistics(self._catalog, self._runner)
+        self.updates = Updates(self._catalog, self._runner, self.events)
         self.networks = Networks(self._network, self._catalog)
         self.system = System(settings, self._store, self.containers, self.images, self.networks, self.events)
 
@@ -80,6 +87,7 @@ class Engine:
         await recover(engine._catalog, engine._runner, settings, engine._trash)
         await engine.containers.finish_removals()
         await engine.images.collect()
+        engine._restarts.take_up()
         return engine
 
     def _rootfs(self, container: Container) -> Json:
@@ -88,6 +96,7 @@ class Engine:
     async def close(self) -> None:
         """Let go of everything but the containers."""
         self.events.close()
+        self._restarts.close()
         await self._runner.finish()
         await self.images.close()
         self._spawner.stop()

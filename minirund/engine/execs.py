@@ -6,7 +6,7 @@ import time
 
 from minirund import wire
 from minirund.engine import sound, spec
-from minirund.engine.catalog import Catalog
+from minirund.engine.catalog import Catalog, check_runs
 from minirund.engine.events import Events
 from minirund.engine.lifecycle import Status
 from minirund.engine.names import new_id
@@ -37,8 +37,7 @@ class Execs:
     def _running(self, container: Container) -> Container:
         if container.status is Status.PAUSED:
             raise Conflict(f"container {container.name} is paused, unpause the container before exec")
-        if not container.alive:
-            raise Conflict(f"container {container.id} is not running")
+        check_runs(container)
         return container
 
     def get(self, exec_id: str) -> Exec:

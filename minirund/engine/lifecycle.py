@@ -7,6 +7,9 @@
            │                PAUSED ──exit──▶ EXITED     │
            └────remove──▶ REMOVING ◀──────remove────────┘      a removal that failed leaves DEAD
 
+        RUNNING, PAUSED ──restart──▶ RESTARTING ──start──▶ RUNNING      a restart policy has it wait for its next start;
+                                          └─────exit─────▶ EXITED       it is stopped meanwhile, or can't be started
+
 One enum, one table; Docker's booleans (Running, Paused, Dead, ...) are derived from it at the API's edge.
 """
 
@@ -37,6 +40,7 @@ class Event(enum.StrEnum):
     PAUSE = "pause"
     UNPAUSE = "unpause"
     REMOVE = "remove"
+    RETRY = "restart"
     FAIL = "give up"
 
 
@@ -48,6 +52,10 @@ NEXT: dict[tuple[Status, Event], Status] = {
     (Status.PAUSED, Event.UNPAUSE): Status.RUNNING,
     (Status.RUNNING, Event.EXIT): Status.EXITED,
     (Status.PAUSED, Event.EXIT): Status.EXITED,
+    (Status.RUNNING, Event.RETRY): Status.RESTARTING,
+    (Status.PAUSED, Event.RETRY): Status.RESTARTING,
+    (Status.EXITED, Event.RETRY): Status.RESTARTING,
+    (Status.RESTARTING, Event.EXIT): Status.EXITED,
     (Status.CREATED, Event.REMOVE): Status.REMOVING,
     (Status.EXITED, Event.REMOVE): Status.REMOVING,
     (Status.DEAD, Event.REMOVE): Status.REMOVING,

@@ -85,8 +85,16 @@ def tail_offset(descriptor: int, end: int, lines: int) -> int:
     return 0
 
 
-async def read(path: str, query: Query, ended: Callable[[], bool]) -> AsyncIterator[LogRecord]:
-    """The records that pass, in order. A log that isn't there is empty. ``ended``: no more will come."""
+ALL = "~"
+"""The end of a log that nobody writes to any more."""
+
+
+async def read(path: str, query: Query, ended: Callable[[], str]) -> AsyncIterator[LogRecord]:
+    """The records that pass, in order. A log that isn't there is empty.
+
+    ``ended`` is asked whether what is followed has ended: "" for no, else the time (as in the log) after which there
+    is nothing of it; ``ALL`` if nothing came after it.
+    """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -100,7 +108,7 @@ async def read(path: str, query: Query, ended: Callable[[], bool]) -> AsyncItera
 
 
 async def _records(
-    descriptor: int, query: Query, watch: Watch | _NoWatch, ended: Callable[[], bool]
+    descriptor: int, query: Query, watch: Watch | _NoWatch, ended: Callable[[], str]
 ) -> AsyncIterator[LogRecord]:
     match = Matcher(query)
     position = 0
@@ -113,7 +121,7 @@ async def _records(
             position += len(block)
             *lines, rest = (rest + block).split(b"\n")
             for record in map(parse, lines):
-                if match.past(record):
+                if match.past(record) or (record is not None and last and record.time > last):
                     return
                 if match(record):
                     yield record  # type: ignore[misc]
@@ -156,7 +164,7 @@ class _NoWatch:
 
     def __exit__(self, *_: object) -> None: ...
 
-    async def changed(self, _: Callable[[], bool]) -> bool:
+    async def changed(self, _: Callable[[], str]) -> bool:
         return False
 
 
@@ -172,7 +180,7 @@ class Watch:
     def __exit__(self, *_: object) -> None:
         os.close(self._descriptor)
 
-    async def changed(self, ended: Callable[[], bool]) -> bool:
+    async def changed(self, ended: Callable[[], str]) -> bool:
         """Wait until the file has grown, or the container has ended (looked for twice a second)."""
         loop = asyncio.get_running_loop()
         grew = asyncio.Event()

@@ -16,7 +16,6 @@ Test = Callable[[Any], bool]
 NOT_YET: tuple[tuple[str, Test, str], ...] = (
     ("PortBindings", bool, "published ports (-p)"),
     ("PublishAllPorts", bool, "published ports (-P)"),
-    ("RestartPolicy", lambda value: (value or {}).get("Name") not in {None, "", "no"}, "restart policies (--restart)"),
     ("VolumesFrom", bool, "volumes of another container (--volumes-from)"),
     ("VolumeDriver", lambda value: value not in {None, "", "local"}, "volume drivers (--volume-driver)"),
     ("Links", bool, "links (--link)"),

@@ -54,11 +54,22 @@ class Container:
     started: int = 0
     finished: int = 0
     endpoint: Endpoint | None = None
+    stopped: bool = False
+    """Whether somebody stopped it since its last start by hand."""
+    restart_count: int = 0
+    """How often its restart policy has started it since then."""
+    pause: int = 0
+    """Milliseconds between its last end and the start that follows (policy.py)."""
 
     @property
     def alive(self) -> bool:
         """Whether it has an init."""
         return self.status in ALIVE
+
+    @property
+    def active(self) -> bool:
+        """Whether it runs or is about to be started again: what Docker calls running."""
+        return self.alive or self.status is Status.RESTARTING
 
     @property
     def tty(self) -> bool:

@@ -84,7 +84,7 @@ def _runs_on(container: Container, state: wire.State, catalog: Catalog, runner: 
     if not container.alive:
         log.info("container %s was started while nobody looked", container.name)
     _settle_execs(container, state.execs, catalog)
-    return catalog.change(container.id, status=status, pid=state.pid, started=state.started, exit_code=0, finished=0)
+    return catalog.change(container.id, status=status, pid=state.pid, started=state.started, exit_code=0)
 
 
 async def _ended_meanwhile(

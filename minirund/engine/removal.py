@@ -39,7 +39,7 @@ def by_name(image: Image, name: str, shown: str, users: Collection[Container], f
 
 def by_id(image: Image, users: Collection[Container], force: bool) -> Plan:
     """Remove an image with all its names. Raises Conflict."""
-    running = next((container for container in users if container.alive), None)
+    running = next((container for container in users if container.active), None)
     if running is not None:
         raise _conflict(image, "cannot", f"image is being used by running container {running.id[:12]}")
     if not force and not _single_reference(image):

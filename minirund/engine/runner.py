@@ -19,8 +19,8 @@ from cgroups.cgroup import Cgroup
 from cgroups.errors import CgroupError
 from minirund import wire
 from minirund.bundle import Bundle
-from minirund.engine import lifecycle
-from minirund.engine.catalog import Catalog
+from minirund.engine import lifecycle, policy
+from minirund.engine.catalog import Catalog, not_running
 from minirund.engine.events import Events
 from minirund.engine.lifecycle import Event, Status
 from minirund.engine.network import Network, Place
@@ -29,7 +29,7 @@ from minirund.engine.records import Container, Endpoint, Exec, Json
 from minirund.engine.settings import Settings
 from minirund.engine.shims import Shim, Spawner
 from minirund.engine.transfer import storage_errors
-from minirund.engine.waiters import Live, answer
+from minirund.engine.waiters import Live, answer, for_removal
 from minirund.errors import Conflict, EngineError, InvalidArgument, StartFailed, StepFailed
 
 log = logging.getLogger(__name__)
@@ -128,9 +128,9 @@ class Runner:
             container = self._catalog.put(container.but(endpoint=place.endpoint, error="", oom_killed=False))
             with storage_errors(self.bundle(container).directory):
                 await asyncio.to_thread(self._preparation.write, container, place, others)
-            clients = live.take_held()
+            clients = live.take_held(removal=container.auto_remove)
             self._dismiss(live)
-            live.awaited_removal = any(isinstance(client, wire.Wait) and client.removed for client, _ in clients)
+            live.awaited_removal = any(for_removal(client) for client, _ in clients)
             await self._launch(container, place, clients)
         except BaseException as error:
             self._not_started(container, place.endpoint, error)
@@ -192,7 +192,7 @@ class Runner:
 
     def _started(self, container: Container, word: wire.Started) -> None:
         container = self._catalog.change(
-            container.id, status=Status.RUNNING, pid=word.pid, started=word.time, finished=0, exit_code=0
+            container.id, status=Status.RUNNING, pid=word.pid, started=word.time, exit_code=0
         )
         if container.endpoint:
             self._events.network("connect", self._network.id, "bridge", container.id)
@@ -249,14 +249,17 @@ class Runner:
         for record in self._catalog.execs_of(container.id):
             if record.running:
                 self._catalog.put_exec(record.but(exit_code=KILLED))
-        self._network.release(container.endpoint)
+        place = container.endpoint
+        self._network.release(place)
         container = self._catalog.change(
-            container.id, status=lifecycle.after(container.status, Event.EXIT, container.name), pid=0,
-            exit_code=exited.code, finished=exited.time, oom_killed=exited.oom, endpoint=None,
+            container.id, pid=0, exit_code=exited.code, finished=exited.time, oom_killed=exited.oom, endpoint=None,
+            **policy.at_end(container, exited.code, exited.time),
         )  # fmt: skip
         if exited.oom:
             self._events.container("oom", container)
         self._events.container("die", container, exitCode=str(exited.code))
+        if place:
+            self._events.network("disconnect", self._network.id, "bridge", container.id)
         live = self.live(container.id)
         live.ended.set()
         if not (container.auto_remove or live.awaited_removal):
@@ -276,7 +279,7 @@ class Runner:
         """The shim of a running container. Raises Conflict."""
         shim = self.live(container.id).shim
         if not container.alive or shim is None or not shim.open:
-            raise Conflict(f"container {container.id} is not running")
+            raise Conflict(not_running(container))
         return shim
 
     async def signal(self, container: Container, number: int) -> None:
@@ -326,15 +329,15 @@ class Runner:
         """Have a wait answered when it is time. Takes the descriptor over. ``before``: when it was asked for."""
         waiting = wire.Wait(removed=condition == "removed")
         ended_since = not container.alive and container.finished != before.finished
-        if (ended_since and not waiting.removed) or (condition == "not-running" and not container.alive):
+        if (ended_since and not waiting.removed) or (condition == "not-running" and not container.active):
             answer(descriptor, container.exit_code)
         else:
             self._give(container, waiting, descriptor)
 
     def _give(self, container: Container, client: wire.Attach | wire.Wait, descriptor: int) -> None:
         live = self.live(container.id)
-        if container.alive and live.shim is not None:
-            live.awaited_removal |= isinstance(client, wire.Wait) and client.removed
+        if container.alive and live.shim is not None and (container.auto_remove or not for_removal(client)):
+            live.awaited_removal |= for_removal(client)
             live.shim.send(client, [descriptor])
         else:
             live.hold(client, descriptor)

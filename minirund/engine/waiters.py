@@ -35,11 +35,19 @@ class Live:
         self.drop_gone()
         self.held.append((client, descriptor))
 
-    def take_held(self) -> list[tuple[wire.Attach | wire.Wait, int]]:
-        """All held clients: they are the caller's now."""
+    def take_held(self, removal: bool = True) -> list[tuple[wire.Attach | wire.Wait, int]]:
+        """The held clients: they are the caller's now. Without ``removal`` not those that wait for the removal."""
         self.drop_gone()
-        held, self.held = self.held, []
-        return held
+        taken = [entry for entry in self.held if removal or not for_removal(entry[0])]
+        self.held = [entry for entry in self.held if entry not in taken]
+        return taken
+
+    def answer_waits(self, code: int) -> None:
+        """It has ended, and does not start again by itself: who waits for an end gets the code."""
+        waits = [entry for entry in self.held if isinstance(entry[0], wire.Wait) and not entry[0].removed]
+        self.held = [entry for entry in self.held if entry not in waits]
+        for _, descriptor in waits:
+            answer(descriptor, code)
 
     def drop_gone(self) -> None:
         """Close the connections whose client has gone."""
@@ -55,6 +63,11 @@ class Live:
                 answer(descriptor, code)
             else:
                 os.close(descriptor)
+
+
+def for_removal(client: wire.Attach | wire.Wait) -> bool:
+    """Whether it waits for the removal."""
+    return isinstance(client, wire.Wait) and client.removed
 
 
 def hung_up(descriptor: int) -> bool:

@@ -95,8 +95,8 @@ def rows(page: str, header: str) -> list[list[str]]:
 
 
 def test_the_lifecycle_is_the_codes() -> None:
-    columns = (Event.START, Event.EXIT, Event.PAUSE, Event.UNPAUSE, Event.REMOVE, Event.FAIL)
-    table = rows("docs/architecture.md", "| from | start | exit | pause | unpause | remove | fail |")
+    columns = (Event.START, Event.EXIT, Event.RETRY, Event.PAUSE, Event.UNPAUSE, Event.REMOVE, Event.FAIL)
+    table = rows("docs/architecture.md", "| from | start | exit | retry | pause | unpause | remove | fail |")
     shown = {
         (Status(before), event): Status(after)
         for before, *afters in table

@@ -13,6 +13,7 @@ LIVES = [
     ([Event.START, Event.EXIT, Event.START, Event.EXIT, Event.REMOVE], Status.REMOVING),
     ([Event.START, Event.PAUSE, Event.UNPAUSE, Event.EXIT], Status.EXITED),
     ([Event.START, Event.PAUSE, Event.EXIT], Status.EXITED),
+    ([Event.START, Event.RETRY, Event.START, Event.PAUSE, Event.RETRY, Event.EXIT, Event.RETRY], Status.RESTARTING),
     ([Event.REMOVE, Event.FAIL, Event.REMOVE], Status.REMOVING),
 ]
 
@@ -32,5 +33,5 @@ def test_every_other_step_is_a_conflict(status: Status, event: Event) -> None:
 
 
 def test_what_runs_must_end_before_it_goes() -> None:
-    assert {status for status, event in NEXT if event is Event.EXIT} == ALIVE
+    assert {status for status, event in NEXT if event is Event.EXIT} == ALIVE | {Status.RESTARTING}
     assert not {status for status, event in NEXT if event is Event.REMOVE} & ALIVE

@@ -25,7 +25,7 @@ def written(path: Path, *lines: bytes) -> str:
 
 
 async def collected(path: str, query: Query) -> list[bytes]:
-    return [record.content async for record in logs.read(path, query, lambda: True)]
+    return [record.content async for record in logs.read(path, query, lambda: logs.ALL)]
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_following(tmp_path: Path) -> None:
 
     async def follow() -> list[bytes]:
         found = []
-        async for record in logs.read(path, Query(follow=True), ended.is_set):
+        async for record in logs.read(path, Query(follow=True), lambda: logs.ALL if ended.is_set() else ""):
             found.append(record.content)
             with open(path, "ab", buffering=0) as file:
                 if len(found) == 1:
@@ -119,12 +119,23 @@ def test_following(tmp_path: Path) -> None:
     assert asyncio.run(follow()) == [b"line 0\n", b"line 1\n", b"line 2\n"]
 
 
+def test_following_ends_where_the_next_run_begins(tmp_path: Path) -> None:
+    """A container that was started again writes on in the same log."""
+    path = written(tmp_path / "log", *map(line, range(4)))
+
+    async def follow() -> list[bytes]:
+        query = Query(follow=True)
+        return [record.content async for record in logs.read(path, query, lambda: logs.moment(START + 1.5))]
+
+    assert asyncio.run(follow()) == [b"line 0\n", b"line 1\n"]
+
+
 def test_a_follower_that_leaves_leaves_nothing(tmp_path: Path) -> None:
     path = written(tmp_path / "log", line(0))
     before = len(os.listdir("/proc/self/fd"))
 
     async def one() -> None:
-        reading = logs.read(path, Query(follow=True), lambda: False)
+        reading = logs.read(path, Query(follow=True), lambda: "")
         assert (await anext(reading)).content == b"line 0\n"  # type: ignore[call-overload]
         await reading.aclose()  # type: ignore[attr-defined]
 

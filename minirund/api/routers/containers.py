@@ -121,6 +121,13 @@ async def unpause(engine: EngineOf, ref: Ref) -> Response:
     return empty()
 
 
+@router.post("/{ref}/update", responses={200: {"model": schemas.ContainerUpdated}})
+async def update(engine: EngineOf, ref: Ref, body: schemas.ContainerUpdate) -> Response:
+    """Change a container's restart policy. What is not named stays as it is."""
+    unknown = [f"unknown field ignored: {field}" for field in body.unknown()]
+    return answer({"Warnings": [*await engine.updates.update(ref, body.plain()), *unknown] or None})
+
+
 @router.post("/{ref}/rename", status_code=204)
 async def rename(engine: EngineOf, ref: Ref, name: str = "") -> Response:
     """Give a container another name."""

@@ -17,7 +17,6 @@ from minirund.errors import NotFound, NotSupported
 LATER: tuple[tuple[str, str, str], ...] = (
     ("GET", "/containers/{ref}/export", "exporting a container's file system"),
     ("GET HEAD PUT", "/containers/{ref}/archive", "copying files to and from containers"),
-    ("POST", "/containers/{ref}/update", "changing a container's limits"),
     ("POST", "/commit", "making an image of a container"),
     ("POST", "/auth", "checking credentials against a registry"),
     ("POST", "/build", "building images"),

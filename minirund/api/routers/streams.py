@@ -59,6 +59,8 @@ async def attach(
     container = engine.containers.get(ref)
     if container.status is Status.PAUSED:
         raise Conflict(f"container {ref} is paused, unpause the container before attach")
+    if container.status is Status.RESTARTING:
+        raise Conflict(f"container {ref} is restarting, wait until the container is running")
     keys = params.detach_keys(detach_keys)
     descriptor, unread = await take_stream(request, framed=not container.tty)
     wanted = Attach(

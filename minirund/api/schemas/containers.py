@@ -8,6 +8,7 @@ from pydantic import Field
 
 from minirund.api.schemas.base import Answer, Body, Empty, Words
 from minirund.api.schemas.host import HostConfig as Host
+from minirund.api.schemas.host import Resources, Restart
 
 
 class HealthConfig(Body):
@@ -97,6 +98,18 @@ class ContainerCreated(Answer):
 
     Id: str
     Warnings: list[str]
+
+
+class ContainerUpdate(Resources):
+    """What is to change of a container's HostConfig."""
+
+    RestartPolicy: Restart = Restart()
+
+
+class ContainerUpdated(Answer):
+    """What whoever changed a container should know."""
+
+    Warnings: list[str] | None
 
 
 class Port(Answer):

@@ -23,7 +23,7 @@ class LogDriver(Body):
 class Restart(Body):
     """What happens when the container ends."""
 
-    Name: Literal["", "no", "always", "unless-stopped", "on-failure"] = ""
+    Name: Annotated[str, Field(description="no, always, unless-stopped or on-failure")] = ""
     MaximumRetryCount: int = 0
 
 
