@@ -89,13 +89,19 @@ def locate(name: str, path: str) -> str:
         if number in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG):
             raise StartFailed(f'exec: "{name}": stat {name}: {os.strerror(number).lower()}', NOT_FOUND)
         if number:
-            raise StartFailed(f'exec: "{name}": {os.strerror(number).lower()}', NOT_EXECUTABLE)
+            raise StartFailed(f'exec: "{name}": {in_words(number)}', NOT_EXECUTABLE)
         return name
     found = (os.path.join(directory or ".", name) for directory in path.split(":"))
     program = next((file for file in found if not why_not(file)), None)
     if program is None:
         raise StartFailed(f'exec: "{name}": executable file not found in $PATH', NOT_FOUND)
     return program
+
+
+def in_words(number: int) -> str:
+    """What an errno says. Docker's command before 23.0 takes only the last two words of a directory's for a 126."""
+    words = os.strerror(number).lower()
+    return f"{words}: permission denied" if number == errno.EISDIR else words
 
 
 def why_not(file: str) -> int:

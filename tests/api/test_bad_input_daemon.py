@@ -98,12 +98,12 @@ def test_a_configuration_file_that_is_not_there(own_host: DaemonHost) -> None:
 
 def test_not_root(own_host: DaemonHost) -> None:
     own_host.directory.chmod(0o755)
-    command = own_host.inside("setpriv", "--reuid=65534", "--clear-groups", str(BIN / "python"), "-c", NOT_ROOT)
-    done = own_host.run(*command[command.index("setpriv") :])
+    done = own_host.run(str(BIN / "python"), "-c", NOT_ROOT)
     refused((done.returncode, done.stderr), "minirund must run as root")
 
 
-NOT_ROOT = "import sys; from minirund.daemon import main; sys.exit(main())"
+# Imported as root: the tree may lie in root's home, where nobody else may look.
+NOT_ROOT = "import os, sys; from minirund.daemon import main; os.setgroups([]); os.setuid(65534); sys.exit(main())"
 
 
 def test_file_systems_that_hold_no_layers(own_host: DaemonHost) -> None:

@@ -148,13 +148,20 @@ def test_the_same_tables_as_the_stock_client_s(host: DaemonHost) -> None:
         ["images", "--format", "{{.Repository}}:{{.Tag}} {{.ID}} {{.Size}}"],
         ["inspect", "same"],
         ["inspect", "-f", "{{.Name}} {{.State.Running}} {{json .Config.Cmd}} {{.Config.Labels}}", "same"],
-        ["image", "inspect", "busybox"],
         ["top", "same", "-o", "pid,args"],
         ["diff", "same"],
         ["info", "-f", "{{.ServerVersion}} {{.NCPU}} {{.OSType}}"],
     ):
         mine, stock = host.cli(*words), host.docker(*words)
         assert (mine.stdout, mine.returncode) == (stock.stdout, stock.returncode), words
+
+
+def test_an_image_is_shown_as_by_the_stock_client(host: DaemonHost) -> None:
+    """Clients before 25.0 write down what they know of an image, and so leave some of it out."""
+    mine, stock = (json.loads(ask("image", "inspect", "busybox").stdout)[0] for ask in (host.cli, host.docker))
+    assert {"Id", "RepoTags", "Config", "RootFS"} <= set(mine) & set(stock)
+    for key in ("Id", "RepoTags", "Created", "Architecture", "Size", "RootFS"):
+        assert mine[key] == stock[key], key
 
 
 def test_exec(host: DaemonHost) -> None:

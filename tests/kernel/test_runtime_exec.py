@@ -82,7 +82,7 @@ def test_detached(container: Container, bundle: TestBundle) -> None:
     ("args", "message", "code"),
     [
         (["nope"], 'exec: "nope": executable file not found in $PATH', 127),
-        (["/etc"], 'exec: "/etc": is a directory', 126),
+        (["/etc"], 'exec: "/etc": is a directory: permission denied', 126),
         (["/bin/nope"], 'exec: "/bin/nope": stat /bin/nope: no such file or directory', 127),
     ],
 )

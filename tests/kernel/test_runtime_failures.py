@@ -67,7 +67,7 @@ def shims_of(bundle: TestBundle) -> list[int]:
         ("foo", 'exec: "foo": executable file not found in $PATH', 127),
         ("/bin/nope", 'exec: "/bin/nope": stat /bin/nope: no such file or directory', 127),
         ("/plain", 'exec: "/plain": permission denied', 126),
-        ("/etc", 'exec: "/etc": is a directory', 126),
+        ("/etc", 'exec: "/etc": is a directory: permission denied', 126),
         ("/plain/x", 'exec: "/plain/x": stat /plain/x: not a directory', 127),
         ("/script", "exec /script: no such file or directory", 127),
         ("/rubbish", "exec /rubbish: exec format error", 126),
