@@ -35,7 +35,7 @@ def test_the_first_that_can_be_executed(places: str, tmp_path: Path) -> None:
     [
         ("folder", 'exec: "folder": executable file not found in $PATH', 127),
         ("nothing", 'exec: "nothing": executable file not found in $PATH', 127),
-        ("{}/one/folder", 'exec: "{}/one/folder": is a directory', 126),
+        ("{}/one/folder", 'exec: "{}/one/folder": is a directory: permission denied', 126),
         ("{}/one/tool", 'exec: "{}/one/tool": permission denied', 126),
         ("{}/no", 'exec: "{}/no": stat {}/no: no such file or directory', 127),
     ],
