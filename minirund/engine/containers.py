@@ -79,20 +79,21 @@ class Containers(Reading):
         args = (*(merged.get("Entrypoint") or ()), *(merged.get("Cmd") or ()))
         if not args:
             raise InvalidArgument("no command specified")
-        self._check(merged, host_config, networking)
-        return await self._make(name, asked, image, (merged, host_config, networking, args)), []
+        warnings = self._check(merged, host_config, networking)
+        return await self._make(name, asked, image, (merged, host_config, networking, args)), warnings
 
-    def _check(self, config: Json, host: Json, networking: Json) -> None:
-        """Whatever can be refused before there is anything to take back."""
+    def _check(self, config: Json, host: Json, networking: Json) -> list[str]:
+        """Whatever can be refused before there is anything to take back. Warnings."""
         sound.check(config, host, networking)
         offered.check(host, networking)
         network.mode_of(host)
         security.policy(host)
         spec.check_sysctls(host)
         policy.check_host(host)
-        resources.check(host, self._cgroup_root)
+        warnings = resources.check(host, self._cgroup_root)
         mounts.wanted(host)
         parse_signal(config.get("StopSignal") or "SIGTERM")
+        return warnings
 
     async def _make(
         self, name: str | None, asked: str, image: Image, parts: tuple[Json, Json, Json, tuple[str, ...]]

@@ -23,10 +23,6 @@ NOT_YET: tuple[tuple[str, Test, str], ...] = (
     ("StorageOpt", bool, "a quota for the read-write layer (--storage-opt)"),
     ("DeviceRequests", bool, "device requests (--gpus)"),
     ("CgroupParent", bool, "a cgroup parent of one's own (--cgroup-parent)"),
-    ("OomKillDisable", bool, "switching the OOM killer off (--oom-kill-disable), which cgroup v2 doesn't have,"),
-    ("CpuRealtimeRuntime", bool, "real-time scheduling (--cpu-rt-runtime)"),
-    ("CpuRealtimePeriod", bool, "real-time scheduling (--cpu-rt-period)"),
-    ("KernelMemory", bool, "kernel memory limits (--kernel-memory)"),
     ("Isolation", lambda value: value not in {None, "", "default"}, "isolation technologies (--isolation)"),
 )
 
@@ -60,8 +56,8 @@ def check_config(config: Json) -> None:
 def _refuse(asked_for: Json, table: tuple[tuple[str, Test, str], ...]) -> None:
     for key, asked, what in table:
         if asked(asked_for.get(key)):
-            verb = "is" if what.split()[0] in {"a", "an", "switching"} else "are"
-            raise NotSupported(f"{what} {verb} not offered{'' if what.endswith(',') else ' yet'}")
+            verb = "is" if what.split()[0] in {"a", "an"} else "are"
+            raise NotSupported(f"{what} {verb} not offered yet")
 
 
 def check(host: Json, networking: Json) -> None:

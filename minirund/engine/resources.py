@@ -1,6 +1,7 @@
 """Limits, devices and resource limits: HostConfig's words into OCI's. Pure, but for a look at the devices named.
 
-What can't be had is refused here, when a container is made, and not when it starts.
+What can't be had is refused here, when a container is made, and not when it starts, by the name of the option that a
+user typed. What a value may be: bounds.py.
 """
 
 from __future__ import annotations
@@ -13,48 +14,72 @@ from cgroups import limits
 from cgroups.cgroup import Cgroup
 from cgroups.devices import DEFAULT_RULES
 from cgroups.errors import ControllerMissing, LimitInvalid
+from minirund.engine import bounds, machine
 from minirund.engine.records import Json
 from minirund.errors import InvalidArgument, NotSupported
 from minirund.oci import Device, Rlimit
 
-MIN_MEMORY = 6 * 1024 * 1024
 RLIMITS = frozenset(
     "core cpu data fsize locks memlock msgqueue nice nofile nproc rss rtprio rttime sigpending stack".split()
 )
+PERIOD = 100_000  # microseconds: of --cpus
+THROTTLES = (
+    ("BlkioDeviceReadBps", "throttleReadBpsDevice", "--device-read-bps"),
+    ("BlkioDeviceWriteBps", "throttleWriteBpsDevice", "--device-write-bps"),
+    ("BlkioDeviceReadIOps", "throttleReadIOPSDevice", "--device-read-iops"),
+    ("BlkioDeviceWriteIOps", "throttleWriteIOPSDevice", "--device-write-iops"),
+)
+OPTIONS = {
+    "memory.limit": "--memory", "memory.reservation": "--memory-reservation", "memory.swap": "--memory-swap",
+    "cpu.shares": "--cpu-shares", "cpu.period": "--cpu-period", "cpu.cpus": "--cpuset-cpus",
+    "cpu.mems": "--cpuset-mems", "pids.limit": "--pids-limit", "blockIO.weight": "--blkio-weight",
+}  # fmt: skip
+"""OCI's name of a limit -> the option that asks for it, where there is but one."""
 
 
 def resources(host: Json) -> Json:
     """OCI's ``linux.resources``, device rules included. Raises InvalidArgument."""
-    found: Json = {"devices": device_rules(host)}
-    for key, section in (("memory", _memory(host)), ("cpu", _cpu(host)), ("pids", _pids(host)), ("blockIO", _io(host))):
-        if section:
-            found[key] = section
-    return found
+    return {"devices": device_rules(host), **limited(host)}
 
 
-def check(host: Json, root: Cgroup) -> None:
-    """Refuse a limit whose controller this host doesn't offer. Raises InvalidArgument, NotSupported naming it."""
+def limited(host: Json) -> Json:
+    """OCI's ``linux.resources`` without the devices: what becomes cgroup files. Raises InvalidArgument."""
+    sections = {"memory": _memory(host), "cpu": _cpu(host), "pids": _pids(host), "blockIO": _io(host)}
+    return {name: section for name, section in sections.items() if section}
+
+
+def check(host: Json, root: Cgroup) -> list[str]:
+    """Refuse what can't be, then what this host can't enforce: InvalidArgument, NotSupported. Warnings.
+
+    ``host`` is made, in place, what will be kept: see `bounds.settle`.
+    """
+    warnings: list[str] = []
+    if any(host.get(key) is not None for key in bounds.KEYS):
+        there = machine.look(root)
+        bounds.check(host, there)
+        warnings = bounds.settle(host, there)
     try:
-        wanted = limits.from_oci({key: value for key, value in resources(host).items() if key != "devices"})
-        root.require(limits.needed(wanted))
+        root.require(limits.needed(limits.from_oci(resources(host))))
     except LimitInvalid as error:
         raise InvalidArgument(str(error)) from None
     except ControllerMissing as error:
-        raise NotSupported(str(error)) from None
+        named = ControllerMissing(error.controller, option(error.option, host), error.fix)
+        raise NotSupported(str(named)) from None
+    return warnings
+
+
+def option(name: str, host: Json) -> str:
+    """The option by which a user asked for OCI's name of a limit."""
+    if name == "cpu.quota":
+        return "--cpus" if host.get("NanoCpus") else "--cpu-quota"
+    if name == "blockIO.throttle":
+        return next(word for key, _, word in THROTTLES if host.get(key))
+    return OPTIONS[name]
 
 
 def _memory(host: Json) -> Json:
-    section: Json = {}
     memory, swap = int(host.get("Memory") or 0), int(host.get("MemorySwap") or 0)
-    if 0 < memory < MIN_MEMORY:
-        raise InvalidArgument("Minimum memory limit allowed is 6MB")
-    if swap > 0 and not memory:
-        raise InvalidArgument("You should always set the Memory limit when using Memoryswap limit, see usage")
-    if 0 < swap < memory:
-        raise InvalidArgument("Minimum memoryswap limit should be larger than memory limit, see usage")
-    if memory:
-        section["limit"] = memory
-        section["swap"] = swap or 2 * memory
+    section: Json = {"limit": memory, "swap": swap or 2 * memory} if memory else {}
     if host.get("MemoryReservation"):
         section["reservation"] = int(host["MemoryReservation"])
     return section
@@ -63,7 +88,7 @@ def _memory(host: Json) -> Json:
 def _cpu(host: Json) -> Json:
     section: Json = {}
     if host.get("NanoCpus"):
-        section |= _nano_cpus(int(host["NanoCpus"]))
+        section |= {"quota": int(host["NanoCpus"]) * PERIOD // 1_000_000_000, "period": PERIOD}
     for key, word in (("CpuQuota", "quota"), ("CpuPeriod", "period"), ("CpuShares", "shares")):
         if host.get(key):
             section[word] = int(host[key])
@@ -71,13 +96,6 @@ def _cpu(host: Json) -> Json:
         if host.get(key):
             section[word] = host[key]
     return section
-
-
-def _nano_cpus(nano: int) -> Json:
-    there = os.cpu_count() or 1
-    if not 10_000_000 <= nano <= there * 1_000_000_000:
-        raise InvalidArgument(f"range of CPUs is from 0.01 to {there}.00, as there are only {there} CPUs available")
-    return {"quota": nano * 100_000 // 1_000_000_000, "period": 100_000}
 
 
 def _pids(host: Json) -> Json:
@@ -89,12 +107,7 @@ def _io(host: Json) -> Json:
     section: Json = {}
     if host.get("BlkioWeight"):
         section["weight"] = int(host["BlkioWeight"])
-    for key, word in (
-        ("BlkioDeviceReadBps", "throttleReadBpsDevice"),
-        ("BlkioDeviceWriteBps", "throttleWriteBpsDevice"),
-        ("BlkioDeviceReadIOps", "throttleReadIOPSDevice"),
-        ("BlkioDeviceWriteIOps", "throttleWriteIOPSDevice"),
-    ):
+    for key, word, _ in THROTTLES:
         if host.get(key):
             section[word] = [_throttle(entry) for entry in host[key]]
     return section

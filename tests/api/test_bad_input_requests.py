@@ -70,8 +70,13 @@ BESIDE = r"(See|Run) '|time=.*error waiting for container"
         (["--entrypoint", "/nope", "busybox"], 127, "stat /nope: no such file or directory"),
         (["busybox", "/etc/passwd"], 126, 'exec: "/etc/passwd": permission denied'),
         (["busybox", "/etc"], 126, 'exec: "/etc": is a directory'),
-        (["-m", "64m", "busybox", "true"], 125, "needs the cgroup v2 controller 'memory'"),
-        (["--pids-limit", "9", "busybox", "true"], 125, "needs the cgroup v2 controller 'pids'"),
+        (["-m", "64m", "busybox", "true"], 125, "--memory needs the cgroup v2 controller 'memory'"),
+        (["--pids-limit", "9", "busybox", "true"], 125, "--pids-limit needs the cgroup v2 controller 'pids'"),
+        (["-m", "5m", "busybox", "true"], 125, "Minimum memory limit allowed is 6MB"),
+        (["--cpu-quota", "999", "busybox", "true"], 125, "CPU cfs quota can not be less than 1ms"),
+        (["--cpus", "9999", "busybox", "true"], 125, "range of CPUs is from 0.01 to"),
+        (["--cpuset-cpus", "9999", "busybox", "true"], 125, "Requested CPUs are not available - requested 9999"),
+        (["--memory-swappiness", "101", "busybox", "true"], 125, "memory swappiness range is 0-100"),
         (["-p", "80:80", "busybox", "true"], 125, "published ports (-p) are not offered yet"),
         (["-P", "busybox", "true"], 125, "published ports (-P) are not offered yet"),
         (["-v", "data:/x", "busybox", "true"], 125, "named volumes are not offered yet"),
@@ -244,12 +249,28 @@ def test_create_refuses(host: DaemonHost, config: dict[str, Any], status: int, m
         ({"Devices": [{"PathOnHost": "/dev/nosuch", "PathInContainer": "/dev/x"}]}, 400, "no such file"),
         ({"CapAdd": ["a\nb"]}, 400, "unknown capability"),
         ({"Memory": 1}, 400, "Minimum memory limit allowed is 6MB"),
+        ({"Memory": 64 << 20, "MemoryReservation": 65 << 20}, 400, "can not be less than memory reservation limit"),
+        ({"CpuPeriod": 1_000_001}, 400, "CPU cfs period can not be less than 1ms"),
+        ({"CpusetMems": "9999"}, 400, "Requested memory nodes are not available - requested 9999, available: 0"),
+        ({"BlkioWeight": 9}, 400, "Range of blkio weight is from 10 to 1000"),
+        ({"OomScoreAdj": 1001}, 400, "range for oom score adj is [-1000, 1000]"),
+        ({"CpuRealtimeRuntime": 1000}, 400, "--cpu-rt-runtime exists on cgroup v1 only"),
+        ({"KernelMemory": 64 << 20}, 400, "--kernel-memory exists on cgroup v1 only"),
     ],
     ids=lambda value: ascii(value)[:40],
 )
 def test_create_refuses_of_the_host(host: DaemonHost, config: dict[str, Any], status: int, message: str) -> None:
     refused(create(host, config), status, message)
     assert host.api("GET", "/containers/json?all=1")[1] == []
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_what_can_t_be_had_is_a_warning(host: DaemonHost, name: str) -> None:
+    done = command(host, name)("create", "--memory-swappiness", "60", "--oom-kill-disable", "busybox")
+    assert done.returncode == 0
+    assert "Memory swappiness discarded." in done.stderr and "OomKillDisable discarded." in done.stderr
+    kept = host.api("GET", f"/containers/{done.stdout.strip()}/json")[1]["HostConfig"]
+    assert (kept["MemorySwappiness"], kept["OomKillDisable"]) in {(None, None), (None, False)}
 
 
 def test_what_is_long_but_possible(host: DaemonHost) -> None:

@@ -12,7 +12,7 @@ from minirund.errors import InvalidArgument, MinirundError, NotSupported
 NOTHING: dict[str, Any] = {
     "PortBindings": {}, "PublishAllPorts": False, "VolumesFrom": None, "Links": [],
     "VolumeDriver": "local", "UsernsMode": "host", "StorageOpt": None, "DeviceRequests": None, "CgroupParent": "",
-    "OomKillDisable": False, "Isolation": "default", "Runtime": "runc", "LogConfig": {"Type": "local"},
+    "Isolation": "default", "Runtime": "runc", "LogConfig": {"Type": "local"},
     "PidMode": "host", "IpcMode": "container:x", "UTSMode": "", "CgroupnsMode": "private",
 }  # fmt: skip
 
@@ -27,7 +27,6 @@ def test_values_that_ask_for_nothing() -> None:
     ("host", "error", "message"),
     [
         ({"PortBindings": {"80/tcp": [{}]}}, NotSupported, "are not offered yet"),
-        ({"OomKillDisable": True}, NotSupported, "OOM killer"),
         ({"Runtime": "kata"}, InvalidArgument, "unknown or invalid runtime name: kata"),
         ({"LogConfig": {"Type": "syslog"}}, NotSupported, 'logging driver "syslog" is not offered'),
         ({"LogConfig": {"Type": "what"}}, InvalidArgument, 'plugin "what" not found'),
