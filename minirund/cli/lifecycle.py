@@ -1,6 +1,4 @@
-"""The commands that are one request a container: stop, kill, restart, rm, pause, rename,
-update, wait, top, diff, port.
-"""
+"""The commands that are one request a container: stop, kill, restart, rm, pause, rename, wait, top, diff, port."""
 
 from __future__ import annotations
 
@@ -11,7 +9,7 @@ from minirund.client import ApiError, quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from minirund.cli.context import Context
     from minirund.cli.options import Parsed
@@ -80,22 +78,6 @@ def rename(context: Context, args: Parsed) -> int:
     return 0
 
 
-def update(context: Context, args: Parsed) -> int:
-    """Change what containers were created with, while they run or not."""
-    from minirund.cli.values import restart_policy
-
-    if not args.given("restart"):
-        raise Failure("you must provide one or more flags when using this command")
-    body = {"RestartPolicy": restart_policy(args.text("restart"))}
-    return context.for_each(args.rest, lambda name: _update(context, name, body))
-
-
-def _update(context: Context, name: str, body: Mapping[str, object]) -> None:
-    answer = context.client.post(f"/containers/{quote(name)}/update", body=body)
-    for warning in (answer or {}).get("Warnings") or ():
-        warn(f"WARNING: {warning}")
-
-
 def wait(context: Context, args: Parsed) -> int:
     """Print the exit code of each container once it has stopped."""
     from minirund.cli.session import code_of, patiently
@@ -157,7 +139,6 @@ def _address(binding: dict[str, str]) -> str:
     return f"[{host}]:{binding['HostPort']}" if ":" in host else f"{host}:{binding['HostPort']}"
 
 
-_UPDATE = (Opt("restart", "string", "When to start it again (no, always, unless-stopped, on-failure[:N])"),)
 _MANY = "CONTAINER [CONTAINER...]"
 COMMANDS = {
     "stop": Command(_poster("stop", "signal", "timeout"), _MANY, _STOP, least=1, takes="running"),
@@ -167,7 +148,6 @@ COMMANDS = {
     "kill": Command(kill, _MANY, (_SIGNAL,), least=1, takes="running"),
     "rm": Command(remove, _MANY, _RM, least=1, takes="containers"),
     "rename": Command(rename, "CONTAINER NEW_NAME", least=2, most=2, takes="containers"),
-    "update": Command(update, _MANY, _UPDATE, least=1, takes="containers"),
     "wait": Command(wait, _MANY, least=1, takes="containers"),
     "top": Command(top, "CONTAINER [ps OPTIONS]", least=1, takes="running", options_end=True),
     "diff": Command(diff, "CONTAINER", least=1, most=1, takes="containers"),

@@ -95,6 +95,15 @@ def create_body(args: Parsed, *, detach: bool, console: tuple[int, int] | None =
     return body
 
 
+def update_body(args: Parsed) -> dict[str, Any]:
+    """The body of ``POST /containers/{id}/update``: what is given of the options that `update` has."""
+    body = _copied(args, _HOST_CONFIG)
+    _set(body, **_rates(args))
+    if args.given("restart"):
+        body["RestartPolicy"] = values.restart_policy(args.text("restart"))
+    return body
+
+
 def attached(args: Parsed, *, detach: bool) -> tuple[str, ...]:
     """Which of stdin, stdout and stderr the container is attached to."""
     asked = [name.lower() for name in args.items("attach")]
@@ -157,9 +166,13 @@ def _host_config(args: Parsed) -> dict[str, Any]:
         Tmpfs=mounts.tmpfs(args.items("tmpfs")),
         Ulimits=[_ulimit(spec) for spec in args.items("ulimit")],
     )
-    _set(host, **{key: [_rate(option, spec) for spec in args.items(option)] for option, key in _RATES.items()})
+    _set(host, **_rates(args))
     _add_security(args.items("security-opt"), host)
     return host
+
+
+def _rates(args: Parsed) -> dict[str, Any]:
+    return {key: [_rate(option, spec) for spec in args.items(option)] for option, key in _RATES.items()}
 
 
 def _rate(option: str, spec: str) -> dict[str, Any]:

@@ -62,7 +62,7 @@ ENTRIES = (
     Entry("stop", "lifecycle", "container stop, stop", "Stop one or more running containers"),
     Entry("top", "lifecycle", "container top, top", "Show the processes of a container"),
     Entry("unpause", "lifecycle", "container unpause, unpause", "Thaw all processes of one or more containers"),
-    Entry("update", "lifecycle", "container update, update", "Change what containers were created with"),
+    Entry("update", "update", "container update, update", "Change what containers were created with"),
     Entry("wait", "lifecycle", "container wait, wait", "Wait until containers stop and print their exit codes"),
     Entry("image inspect", "inspect", "image inspect", "Show everything known of one or more images"),
     Entry("load", "images", "image load, load", "Load images from a tar archive or standard input"),

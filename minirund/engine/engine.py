@@ -71,7 +71,7 @@ class Engine:
         )
         self.execs = Execs(self._catalog, self._runner, self.events)
         self.stats = Statistics(self._catalog, self._runner)
-        self.updates = Updates(self._catalog, self._runner, self.events)
+        self.updates = Updates(self._catalog, self._runner, self.events, top)
         self.networks = Networks(self._network, self._catalog)
         self.system = System(settings, self._store, self.containers, self.images, self.networks, self.events)
 

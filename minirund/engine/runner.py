@@ -12,7 +12,7 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from cgroups.cgroup import Cgroup
@@ -101,6 +101,13 @@ class Runner:
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("background work failed", exc_info=error)
 
+    async def to_its_end(self, work: Coroutine[Any, Any, None]) -> None:
+        """Await work that goes on even if its caller is cancelled, as when the daemon stops."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        await asyncio.shield(task)
+
     async def finish(self) -> None:
         """Wait for what runs in the background."""
         while self._tasks:
@@ -114,10 +121,7 @@ class Runner:
         The caller holds the lock and has checked the state. A start goes on to its end even if the caller is
         cancelled, as when the daemon stops: a shim that was asked for can't be called back.
         """
-        task = asyncio.get_running_loop().create_task(self._start(container))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        await asyncio.shield(task)
+        await self.to_its_end(self._start(container))
 
     async def _start(self, container: Container) -> None:
         others = self._joined(container)

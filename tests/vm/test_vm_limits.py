@@ -60,6 +60,54 @@ def test_a_fork_bomb_stops_at_the_pids_limit(name: str) -> None:
     assert "can't fork" in shown
 
 
+@pytest.mark.parametrize(
+    ("first", "options", "file", "text"),
+    [
+        (("--memory", "64m", "--memory-swap", "-1"), ("--memory", "32m"), "memory.max", str(32 << 20)),
+        ((), ("--memory", "32m", "--memory-swap", "48m"), "memory.swap.max", str(16 << 20)),
+        ((), ("--memory-reservation", "32m"), "memory.low", str(32 << 20)),
+        (("--pids-limit", "50"), ("--pids-limit", "7"), "pids.max", "7"),
+        (("--pids-limit", "50"), ("--pids-limit", "-1"), "pids.max", "max"),
+        (("--cpus", "0.5"), ("--cpus", "0.25"), "cpu.max", "25000 100000"),
+        (("--cpus", "0.5"), ("--cpu-quota", "-1"), "cpu.max", "max 100000"),
+        ((), ("--cpu-shares", "2048"), "cpu.weight", "174"),
+        ((), ("--cpuset-cpus", "0"), "cpuset.cpus", "0"),
+        ((), ("--device-write-bps", "/dev/vda:1mb"), "io.max", "rbps=max wbps=1048576 riops=max wiops=max"),
+        (("--device-write-bps", "/dev/vda:1mb"), ("--device-write-bps", "/dev/vda:0"), "io.max", ""),
+    ],
+)
+def test_update_changes_the_file_of_a_running_container(
+    name: str, first: tuple[str, ...], options: tuple[str, ...], file: str, text: str
+) -> None:
+    minirun("run", "-d", "--name", name, *first, IMAGE, "sleep", "600")
+    pid = json.loads(minirun("inspect", name))[0]["State"]["Pid"]
+    assert minirun("update", *options, name) == f"{name}\n"
+    found = cgroup_file(name, file)
+    assert text in found if text else not found
+    assert json.loads(minirun("inspect", name))[0]["State"]["Pid"] == pid
+    minirun("restart", "-t", "0", name)
+    assert cgroup_file(name, file) == found or not text
+
+
+def test_a_program_meets_the_limits_of_an_update(name: str) -> None:
+    minirun("run", "-d", "--name", name, IMAGE, "sleep", "600")
+    bomb = "for i in 1 2 3 4 5 6 7 8; do sleep 60 & done; wait"
+    minirun("update", "--pids-limit", "4", name)
+    assert "can't fork" in minirun("exec", name, "sh", "-c", bomb, code=2)
+    minirun("restart", "-t", "0", name)
+    minirun("update", "--pids-limit", "-1", "--memory", "16m", "--memory-swap", "16m", name)
+    minirun("exec", name, "sh", "-c", "x=0123456789abcdef; while true; do x=$x$x; done", code=137)
+
+
+def test_an_update_that_the_kernel_refuses_half_way_changes_nothing(name: str) -> None:
+    minirun("run", "-d", "--name", name, "--pids-limit", "50", IMAGE, "sleep", "600")
+    before = json.loads(minirun("inspect", name))[0]["HostConfig"]
+    shown = minirun("update", "--pids-limit", "7", "--cpu-shares", "2048", "--cpuset-mems", "63", name, code=1)
+    assert shown.count("\n") == 1
+    assert (cgroup_file(name, "pids.max"), cgroup_file(name, "cpu.weight")) == ("50", "100")
+    assert json.loads(minirun("inspect", name))[0]["HostConfig"] == before
+
+
 def test_the_services_protection_from_the_oom_killer_is_not_its_containers(name: str) -> None:
     assert minirun("run", "--name", name, IMAGE, "cat", "/proc/self/oom_score_adj") == "0\n"
 

@@ -123,7 +123,7 @@ async def unpause(engine: EngineOf, ref: Ref) -> Response:
 
 @router.post("/{ref}/update", responses={200: {"model": schemas.ContainerUpdated}})
 async def update(engine: EngineOf, ref: Ref, body: schemas.ContainerUpdate) -> Response:
-    """Change a container's restart policy. What is not named stays as it is."""
+    """Change a container's limits and its restart policy, while it runs or not. What is not named stays as it is."""
     unknown = [f"unknown field ignored: {field}" for field in body.unknown()]
     return answer({"Warnings": [*await engine.updates.update(ref, body.plain()), *unknown] or None})
 
