@@ -109,7 +109,7 @@ class Containers:
     async def unpause(self, ref: str) -> None:
         self.change(ref, status=Status.RUNNING)
 
-    def rename(self, ref: str, name: str) -> None:
+    async def rename(self, ref: str, name: str) -> None:
         self.change(ref, name=name)
 
     async def remove(self, ref: str, force: bool = False, volumes: bool = False) -> None:
@@ -219,7 +219,7 @@ class Images:
     def in_use(self, image_id: str) -> int:
         return 1
 
-    def tag(self, ref: str, repo: str, tag: str) -> None:
+    async def tag(self, ref: str, repo: str, tag: str) -> None:
         self.calls.append(("tag", self.get(ref).id, repo, tag))
 
     async def remove(self, ref: str, force: bool = False, prune: bool = True) -> list[Json]:

@@ -91,6 +91,10 @@ class Catalog:
         if self._names.get(record.name) == record.id:
             del self._names[record.name]
 
+    async def synced(self, *directories: str) -> None:
+        """Return when all changes until now, and what was made in these directories, outlive a power cut."""
+        await self._store.synced(*directories)
+
     def execs_of(self, container_id: str) -> Iterator[Exec]:
         """The execs of a container."""
         return (record for record in tuple(self._execs.values()) if record.container_id == container_id)

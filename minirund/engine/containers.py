@@ -117,6 +117,9 @@ class Containers(Reading):
             self._trash.put(os.path.dirname(directory))
             raise
         self._events.container("create", container)
+        if not container.auto_remove:
+            bundle = self._runner.bundle(container)
+            await self._catalog.synced(bundle.rw_path, bundle.directory, os.path.dirname(bundle.directory))
         return ident
 
     # ---- motion ----
@@ -219,7 +222,7 @@ class Containers(Reading):
         async with self._runner.live(container.id).lock:
             self._events.container("unpause", await self._runner.unpause(self._catalog.get(container.id)))
 
-    def rename(self, ref: str, name: str) -> None:
+    async def rename(self, ref: str, name: str) -> None:
         """Give it another name."""
         container = self.get(ref)
         if not name:
@@ -228,6 +231,7 @@ class Containers(Reading):
             raise InvalidArgument("Renaming a container with the same name as its current name")
         renamed = self._catalog.put(container.but(name=self._catalog.claim(name)))
         self._events.container("rename", renamed, oldName=f"/{container.name}")
+        await self._catalog.synced()
 
     # ---- remove ----
 

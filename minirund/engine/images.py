@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator
 from typing import Any
 
@@ -40,6 +41,7 @@ from minirund.registry.client import RegistryClient
 from minirund.registry.manifest import Platform, check_platform, parse_config, parse_platform
 from minirund.registry.reference import Reference
 from overlayfs.content import ContentStore
+from overlayfs.flush import syncfs
 from overlayfs.layer import LayerStore
 from overlayfs.mount import describe
 
@@ -150,7 +152,7 @@ class Images:
 
     # ---- names ----
 
-    def tag(self, ref: str, repo: str, tag: str) -> None:
+    async def tag(self, ref: str, repo: str, tag: str) -> None:
         """Give an image a further name. Raises NotFound, InvalidArgument."""
         reference = names.combine(repo, tag)
         if reference.digest:
@@ -158,6 +160,7 @@ class Images:
         image = self.get(ref)
         self._name(image.id, str(reference))
         self._events.image("tag", image.id, reference.familiar())
+        await self._store.synced()
 
     def _name(self, image_id: str, name: str) -> None:
         """Make ``name`` stand for this image, and for no other."""
@@ -213,11 +216,12 @@ class Images:
             found = await pull.run(sink)
             name = str(found.reference) if found.reference.tag and not found.reference.digest else found.repo_digest
             newer = self._names.get(name) != found.id
-            image = from_store(found, await asyncio.to_thread(self.content.read, found.id))
+            image = from_store(found, await asyncio.to_thread(self._settled, found.id))
             with self._together():
                 self._record(image)
                 self._name(found.id, found.repo_digest)
                 self._name(found.id, name)
+            await self._store.synced()
             self._events.image("pull", found.reference.familiar(), found.reference.familiar_name)
             sink(pull.status(newer))
 
@@ -237,11 +241,22 @@ class Images:
         return self._streamed(run)
 
     async def _take_in(self, loaded: LoadedImage) -> None:
-        self._record(from_store(loaded, await asyncio.to_thread(self.content.read, loaded.id)))
+        self._record(from_store(loaded, await asyncio.to_thread(self._settled, loaded.id)))
         for reference in loaded.names:
             self._name(loaded.id, str(reference))
             self._events.image("load", loaded.id, loaded.id)
         self._write_index()
+        await self._store.synced()
+
+    def _settled(self, digest: str) -> bytes:
+        """An image's configuration, when it and all else of the image is on the disk: then it may be recorded."""
+        config = self.content.read(digest)
+        root = os.open(self.content.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            syncfs(root)
+        finally:
+            os.close(root)
+        return config
 
     async def _streamed(self, run: Callable[[Callable[[Message], None]], Any]) -> AsyncIterator[Message]:
         """The messages of ``run(sink)`` as they come; it is cancelled when the reader goes."""
@@ -269,6 +284,7 @@ class Images:
         plan = removal.by_name(image, name, ref, users, force) if name else removal.by_id(image, users, force)
         gone = [{"Untagged": names.parse(one).familiar()} for one in plan.names]
         image = self._untag(image, plan.names)
+        await self._store.synced()
         return gone + (await self._delete(image) if plan.image and not users else [])
 
     def _untag(self, image: Image, gone: Iterable[str]) -> Image:
@@ -286,6 +302,7 @@ class Images:
         self._store.delete(image)
         del self._images[image.id]
         self._events.image("delete", image.id, image.id)
+        await self._store.synced()  # first the record, then what it names: nothing is listed that has gone
         gone = [{"Deleted": image.id}, *({"Deleted": chain} for chain in await self.collect())]
         self._write_index()  # last: on a full disk there is room again
         return gone

@@ -1,7 +1,7 @@
 """The database: SQLite in WAL mode, one writer, the daemon's event loop.
 
 One transaction is one change that a user can see. A commit writes to the log without waiting for the disk (some 50 us).
-A kill -9 of the daemon loses nothing: the pages are the kernel's by then.
+A kill -9 of the daemon loses nothing: the pages are the kernel's by then. A power cut would: see syncing.py.
 
 On a full disk a wish is refused (``put``); what is so already is written down all the same (``settle``, ``delete``):
 in the room that is kept for it, or, when that is used up, as soon as there is some.
@@ -21,6 +21,7 @@ from minirund.engine import records
 from minirund.engine.locks import lock_or_refuse
 from minirund.engine.records import Container, Exec, Image, Json
 from minirund.engine.reserve import Reserve
+from minirund.engine.syncing import Syncing
 from minirund.errors import EngineError, StorageFull
 
 log = logging.getLogger(__name__)
@@ -47,6 +48,7 @@ class Store:
             self._reserve = Reserve(path + ".reserve")
         except (sqlite3.DatabaseError, OSError) as error:
             raise EngineError(f"the database {path} can't be opened: {error}") from error
+        self._syncing = Syncing(path + "-wal")
         self._late: deque[tuple[str, tuple[str, ...]]] = deque()
         """What could not be written down yet, in its order."""
         self._depth = 0
@@ -95,6 +97,7 @@ class Store:
             self._db.execute(statement, values)
         except sqlite3.OperationalError as error:
             raise StorageFull(f"the database can't be written: {error}; is there space in the data root?") from error
+        self._syncing.soon()
         if not self._reserve.held:
             self._reserve.take()
 
@@ -113,6 +116,11 @@ class Store:
             except sqlite3.OperationalError:
                 return
             self._late.popleft()
+            self._syncing.soon()
+
+    async def synced(self, *directories: str) -> None:
+        """Return when all that was written until now, and what was made in these directories, outlives a power cut."""
+        await self._syncing.synced(*directories)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -134,6 +142,7 @@ class Store:
     def close(self) -> None:
         """Fold the log into the database and let go of the data root."""
         self._catch_up()
+        self._syncing.close()
         self._db.close()
         self._reserve.close()
         os.close(self._lock)

@@ -124,14 +124,14 @@ def test_a_name_goes_from_image_to_image(place: Place) -> None:
     place.load(x_1=ONE)
     place.load(x_1=TWO)
 
-    def look(images: Images) -> None:
+    async def look(images: Images) -> None:
         assert images.get("x:1").id == TWO.config.digest
         assert images.get(ONE.config.digest).tags == ()
-        images.tag("x:1", "localhost:5000/a/b", "")
+        await images.tag("x:1", "localhost:5000/a/b", "")
         assert set(images.get("x:1").tags) == {"docker.io/library/x:1", "localhost:5000/a/b:latest"}
         for repo, tag in (("BAD", ""), ("a", "-"), ("a@sha256:" + "0" * 64, "")):
             with pytest.raises(InvalidArgument):
-                images.tag("x:1", repo, tag)
+                await images.tag("x:1", repo, tag)
 
     place.do(look)
 
@@ -164,7 +164,7 @@ def test_removal_deletes_what_nobody_needs_and_no_more(place: Place) -> None:
     place.load(x_1=ONE, y_2=TWO)
 
     async def work(images: Images) -> None:
-        images.tag("x:1", "z", "")
+        await images.tag("x:1", "z", "")
         assert await images.remove("z") == [{"Untagged": "z:latest"}]
         gone = await images.remove("x:1")
         top = images.get("y:2").layers[1]

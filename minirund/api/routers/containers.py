@@ -133,7 +133,7 @@ async def rename(engine: EngineOf, ref: Ref, name: str = "") -> Response:
     """Give a container another name."""
     if not name:
         raise InvalidArgument("Neither old nor new names may be empty")
-    engine.containers.rename(ref, name)
+    await engine.containers.rename(ref, name)
     return empty()
 
 

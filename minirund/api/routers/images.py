@@ -112,7 +112,7 @@ async def tag(engine: EngineOf, name: ImageName, repo: str = "", tag: str = "") 
     """Give an image another name."""
     if not repo:
         raise InvalidArgument("repo is missing: the name to give")
-    engine.images.tag(name, repo, tag)
+    await engine.images.tag(name, repo, tag)
     return Response(status_code=201)
 
 

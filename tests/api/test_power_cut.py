@@ -1,0 +1,97 @@
+"""What is answered is on the disk before: the order of the daemon's system calls, as strace(1) sees them.
+
+A power cut itself is for a machine of its own (tests/vm).
+"""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from daemon import TAR, DaemonHost
+from images import busybox, docker_archive
+
+CALLS = "fdatasync,fsync,syncfs,sendto,write,writev"
+SYNC = "fdatasync("
+PATIENCE = 30.0
+
+
+@contextmanager
+def traced(host: DaemonHost, found: list[str]) -> Iterator[None]:
+    """The calls that the daemon makes meanwhile, in the order in which they ended."""
+    trace = host.directory / "trace"
+    command = ["strace", "-f", "-y", "-e", f"trace={CALLS}", "-o", str(trace), "-p", str(host.pid)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as tracer:
+        assert tracer.stderr is not None
+        assert "attached" in tracer.stderr.readline()
+        try:
+            yield
+        finally:
+            tracer.terminate()
+            tracer.wait(PATIENCE)
+    found += trace.read_text().splitlines()
+
+
+def calls(lines: list[str]) -> Iterator[str]:
+    """Each call's name and arguments at the line at which it has returned: of one that was interrupted, the second."""
+    begun: dict[str, str] = {}
+    for line in lines:
+        thread, _, call = line.partition(" ")
+        call = call.strip()
+        if call.endswith("<unfinished ...>"):
+            begun[thread] = call
+        else:
+            yield begun.pop(thread) if call.startswith("<...") else call
+
+
+def order(host: DaemonHost, method: str, path: str, body: Any = None, headers: Any = None) -> list[str]:
+    """ "sync" and "answer" in the order in which they happened during a request."""
+    lines: list[str] = []
+    time.sleep(1)  # what was to be synced from before
+    with traced(host, lines):
+        status, answer = host.api(method, path, body, headers)
+        assert status < 300, answer
+    found = []
+    for call in calls(lines):
+        if call.startswith(SYNC) and "minirund.db-wal" in call:
+            found.append("sync")
+        elif "HTTP/1.1 " in call:
+            found.append("answer")
+        elif call.startswith("syncfs("):
+            found.append("files")
+        elif call.startswith("fsync(") and "/containers/" in call:
+            found.append("directory")
+    return found[: found.index("answer") + 1]
+
+
+@pytest.fixture
+def image(host: DaemonHost) -> Iterator[str]:
+    yield "busybox"
+    host.remove_containers()
+
+
+def test_a_container(host: DaemonHost, image: str) -> None:
+    found = order(host, "POST", "/containers/create?name=kept", {"Image": image})
+    assert found == ["sync", "directory", "directory", "answer"]
+    assert order(host, "POST", "/containers/kept/rename?name=renamed") == ["sync", "answer"]
+
+
+def test_nobody_waits_for_what_goes_anyway(host: DaemonHost, image: str) -> None:
+    body = {"Image": image, "HostConfig": {"AutoRemove": True}}
+    assert order(host, "POST", "/containers/create?name=goes", body) == ["answer"]
+
+
+def test_an_image(host: DaemonHost) -> None:
+    """A record only of what is on the disk; and none any more before that goes."""
+    archive = docker_archive({"another:1": busybox()})
+    lines: list[str] = []
+    with traced(host, lines):
+        assert host.api("POST", "/images/load?quiet=1", archive, TAR)[0] == 200
+    names = [call.partition("(")[0] for call in calls(lines) if call.startswith(("syncfs(", SYNC))]
+    assert names.index("syncfs") < names.index("fdatasync")
+    assert order(host, "POST", "/images/another:1/tag?repo=third&tag=1") == ["sync", "answer"]
+    assert "sync" in order(host, "DELETE", "/images/third:1")
