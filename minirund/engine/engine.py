@@ -1,7 +1,7 @@
 """The engine: its parts, put together, by resource. A thin facade; each part is a file of its own.
 
 engine.containers   engine.execs   engine.updates   engine.images   engine.networks   engine.events   engine.stats
-engine.system
+engine.system   engine.metrics
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from minirund.engine.events import Events
 from minirund.engine.execs import Execs
 from minirund.engine.images import Images
 from minirund.engine.locks import lock_or_refuse, wait_for_starts
+from minirund.engine.metrics import Metrics
 from minirund.engine.network import Network
 from minirund.engine.networks import Networks
 from minirund.engine.records import Container, Json
@@ -74,6 +75,7 @@ class Engine:
         self.updates = Updates(self._catalog, self._runner, self.events, top)
         self.networks = Networks(self._network, self._catalog)
         self.system = System(settings, self._store, self.containers, self.images, self.networks, self.events)
+        self.metrics = Metrics(self._catalog, self.stats, self._runner.starts, self.events, self.system)
 
     @classmethod
     async def open(cls, settings: Settings, command: Callable[[int], list[str]]) -> Engine:

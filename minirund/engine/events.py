@@ -23,6 +23,7 @@ class Events:
 
     def __init__(self) -> None:
         self._past: deque[Json] = deque(maxlen=KEPT)
+        self.total = 0  # since the daemon started
         self._listeners: set[asyncio.Queue[Json | None]] = set()
 
     @property
@@ -57,6 +58,7 @@ class Events:
         if old is not None:
             event = {"status": action, "id": ident, **old, **event}
         self._past.append(event)
+        self.total += 1
         for queue in tuple(self._listeners):
             self._offer(queue, event)
 

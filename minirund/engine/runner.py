@@ -22,6 +22,7 @@ from minirund.bundle import Bundle
 from minirund.engine import lifecycle, policy
 from minirund.engine.catalog import Catalog, not_running
 from minirund.engine.events import Events
+from minirund.engine.exposition import Histogram
 from minirund.engine.lifecycle import Event, Status
 from minirund.engine.network import Network, Place
 from minirund.engine.preparation import Preparation
@@ -56,6 +57,7 @@ class Runner:
         self._preparation = Preparation(settings, network, rootfs)
         self._spawner, self._events, self._cgroup_root = spawner, events, cgroup_root
         self._live: dict[str, Live] = {}
+        self.starts = Histogram()  # of those that succeeded, in seconds
         self._tasks: set[asyncio.Task[Any]] = set()
         self.on_end: Callable[[Container], None] = lambda _: None
         """Called once for every container that ended, after the record says so."""
@@ -124,7 +126,7 @@ class Runner:
         await self.to_its_end(self._start(container))
 
     async def _start(self, container: Container) -> None:
-        others = self._joined(container)
+        begun, others = time.monotonic(), self._joined(container)
         place = await self._network.place(container, others.get("network"))
         live = self.live(container.id)
         clients: list[tuple[wire.Attach | wire.Wait, int]] = []
@@ -136,6 +138,7 @@ class Runner:
             self._dismiss(live)
             live.awaited_removal = any(for_removal(client) for client, _ in clients)
             await self._launch(container, place, clients)
+            self.starts.observe(time.monotonic() - begun)
         except BaseException as error:
             self._not_started(container, place.endpoint, error)
             raise

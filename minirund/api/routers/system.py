@@ -1,4 +1,4 @@
-"""/_ping, /version, /info, /events, /system/df, and /networks, which are read only."""
+"""/_ping, /version, /info, /events, /system/df, /metrics, and /networks, which are read only."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import PlainTextResponse
 
 from minirund.api import image_views, params, views
 from minirund.api.encoding import dump
@@ -14,6 +15,7 @@ from minirund.api.responses import Stream, answer
 from minirund.api.routers.containers import network_ids
 from minirund.api.routers.images import sized
 from minirund.api.schemas import system as schemas
+from minirund.engine.exposition import CONTENT_TYPE
 from minirund.errors import InvalidArgument
 
 router = APIRouter(
@@ -63,6 +65,12 @@ async def events(
 async def _lines(found: AsyncIterator[Any]) -> AsyncIterator[bytes]:
     async for event in found:
         yield dump(event)
+
+
+@router.get("/metrics", response_class=PlainTextResponse)
+async def metrics(engine: EngineOf) -> Response:
+    """Figures of the engine and of every container that runs, for Prometheus."""
+    return Response(await engine.metrics.page(), headers={"content-type": CONTENT_TYPE})
 
 
 @router.get("/system/df", responses={200: {"model": schemas.DiskUsage}})
