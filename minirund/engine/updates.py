@@ -42,13 +42,14 @@ class Updates:
         sound.check_values(asked)
         revision.check_fields(asked)
         policy.check(asked.get("RestartPolicy"))
-        await self._runner.to_its_end(self._update(container.id, asked))
-        return []
+        warnings: list[str] = []
+        await self._runner.to_its_end(self._update(container.id, asked, warnings))
+        return warnings
 
-    async def _update(self, ident: str, asked: Json) -> None:
+    async def _update(self, ident: str, asked: Json, warnings: list[str]) -> None:
         async with self._runner.live(ident).lock:
             container = self._catalog.get(ident)
-            wanted = self._revised(container, asked)
+            wanted = self._revised(container, asked, warnings)
             with ExitStack() as undo:
                 if any(key in asked for key in revision.LIMITS):
                     await asyncio.to_thread(self._limit, container, wanted, undo)
@@ -57,28 +58,24 @@ class Updates:
                 undo.pop_all()
         self._events.container("update", container)
 
-    def _revised(self, container: Container, asked: Json) -> Json:
+    def _revised(self, container: Container, asked: Json, warnings: list[str]) -> Json:
         try:
             wanted = revision.revised(container.host_config, asked) | _restart_policy(container, asked)
         except Conflict as error:
             raise _refusal(container, error) from None
         if any(key in asked for key in revision.LIMITS):
-            resources.check(wanted, self._cgroup_root)
+            warnings += resources.check(wanted, self._cgroup_root)
         return wanted
 
     def _limit(self, container: Container, wanted: Json, undo: ExitStack) -> None:
         """In a thread: change the cgroup's files and config.json, and say how to take that back."""
-        old, new = (_limits_only(host) for host in (container.host_config, wanted))
+        old, new = (resources.limited(host) for host in (container.host_config, wanted))
         cgroup = self._runner.cgroup(container)
         if container.alive and cgroup.exists():
             undo.callback(_changed(cgroup, old, new, container))
         bundle = self._runner.bundle(container)
         with storage_errors(bundle.directory):
             rewrite(bundle, new, undo)
-
-
-def _limits_only(host: Json) -> Json:
-    return {key: section for key, section in resources.resources(host).items() if key != "devices"}
 
 
 def _changed(cgroup: Cgroup, old: Json, new: Json, container: Container) -> Callable[[], None]:

@@ -205,6 +205,15 @@ def test_a_full_disk_takes_all_back(catalog: Catalog, place: Path, monkeypatch: 
     assert (files(place), Bundle(str(place), "").read_config(), catalog.get(before.id)) == (FILES, CONFIG, before)
 
 
+def test_warnings_are_those_of_create(catalog: Catalog, place: Path) -> None:
+    (place / "cgroup/child").mkdir()
+    (place / "cgroup/child/memory.max").write_text("max")  # and no file for swap
+    container = catalog.put(nine())
+    (warning,) = asyncio.run(updates(catalog, place).update("name1", {"Memory": NEW}))
+    assert "swap" in warning
+    assert catalog.get(container.id).host_config["MemorySwap"] == -1
+
+
 def test_a_cgroup_that_has_gone_is_no_error(catalog: Catalog, place: Path) -> None:
     """The container ended a moment ago, and nobody has heard of it yet."""
     whole = place / "cgroup"
