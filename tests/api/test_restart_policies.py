@@ -132,11 +132,13 @@ def test_success_counts_for_others(host: DaemonHost) -> None:
 
 
 def test_a_start_by_hand_counts_anew(host: DaemonHost) -> None:
-    name = run(host, "on-failure", "false", count=1)
+    name = run(host, "on-failure", "sh", "-c", "echo x; exit 1", count=1)
     comes_to(host, name, "exited", 1)
+    before = state(host, name)["StartedAt"]
     start(host, name)
-    assert inspect(host, name)["RestartCount"] == 0
-    comes_to(host, name, "exited", 1)
+    until(lambda: comes_to(host, name, "exited", 1)["State"]["StartedAt"] > before, "it does not run again")
+    assert inspect(host, name)["RestartCount"] == 1
+    assert printed(host, name) == ["x"] * 4
 
 
 def test_place_and_name_stay_right(own_host: DaemonHost) -> None:
