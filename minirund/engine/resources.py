@@ -33,6 +33,7 @@ OPTIONS = {
     "memory.limit": "--memory", "memory.reservation": "--memory-reservation", "memory.swap": "--memory-swap",
     "cpu.shares": "--cpu-shares", "cpu.period": "--cpu-period", "cpu.cpus": "--cpuset-cpus",
     "cpu.mems": "--cpuset-mems", "pids.limit": "--pids-limit", "blockIO.weight": "--blkio-weight",
+    "blockIO.weightDevice": "--blkio-weight-device",
 }  # fmt: skip
 """OCI's name of a limit -> the option that asks for it, where there is but one."""
 
@@ -107,15 +108,18 @@ def _io(host: Json) -> Json:
     section: Json = {}
     if host.get("BlkioWeight"):
         section["weight"] = int(host["BlkioWeight"])
+    if host.get("BlkioWeightDevice"):
+        weights = host["BlkioWeightDevice"]
+        section["weightDevice"] = [_disk(entry) | {"weight": int(entry.get("Weight") or 0)} for entry in weights]
     for key, word, _ in THROTTLES:
         if host.get(key):
-            section[word] = [_throttle(entry) for entry in host[key]]
+            section[word] = [_disk(entry) | {"rate": int(entry["Rate"])} for entry in host[key]]
     return section
 
 
-def _throttle(entry: Json) -> Json:
+def _disk(entry: Json) -> Json:
     node = _node(entry["Path"])
-    return {"major": os.major(node.st_rdev), "minor": os.minor(node.st_rdev), "rate": int(entry["Rate"])}
+    return {"major": os.major(node.st_rdev), "minor": os.minor(node.st_rdev)}
 
 
 def device_rules(host: Json) -> list[Json]:

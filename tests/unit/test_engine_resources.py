@@ -110,6 +110,7 @@ def test_a_limit_without_its_controller_is_refused_by_name(tmp_path: Path) -> No
         ({"CpuShares": 5}, "--cpu-shares"), ({"CpusetCpus": "0"}, "--cpuset-cpus"),
         ({"CpusetMems": "0"}, "--cpuset-mems"), ({"PidsLimit": 5}, "--pids-limit"),
         ({"BlkioWeight": 500}, "--blkio-weight"),
+        ({"BlkioWeightDevice": [{"Path": "/dev/null", "Weight": 500}]}, "--blkio-weight-device"),
     ],
 )  # fmt: skip
 def test_a_refusal_names_the_option_that_was_typed(host: Json, option: str, tmp_path: Path) -> None:
