@@ -3,11 +3,12 @@
 PYTHON ?= /usr/bin/python3
 PREFIX ?= /usr/local
 VENV := .venv
+VM := PYTHONPATH=vagrant $(PYTHON) -m qemu
 PIP := $(VENV)/bin/pip --disable-pip-version-check --quiet --quiet
 export PYTHON PREFIX DESTDIR LIBDIR UNITDIR
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run stop test lint bench soak vm vm-test install uninstall clean
+.PHONY: help setup run stop test lint bench soak vm-test vm-soak vm-shell install uninstall clean
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,11 +36,17 @@ soak: packages-test $(VENV)/.installed-dev ## 500 runs, 100 at once, 200 times k
 	@$(VENV)/bin/python tests/soak.py races --rounds 100
 	@$(VENV)/bin/python tests/soak.py kill9
 
-vm: vm-test
-
-vm-test: ## limits and systemd, in a Linux machine under QEMU (5 minutes); TESTS=FILE for one file
+vm-test: $(VENV)/.installed ## the tests of limits and systemd in a Linux machine under QEMU (8 minutes); TESTS=FILE for one file
 	@scripts/install-packages vm
-	@TESTS="$(TESTS)" vagrant/qemu
+	@$(VM) test $(TESTS)
+
+vm-soak: $(VENV)/.installed ## twenty power cuts of that machine (20 minutes); CUTS=NUMBER for another number
+	@scripts/install-packages vm
+	@$(VM) soak $(CUTS)
+
+vm-shell: $(VENV)/.installed ## a shell in such a machine, with minirund
+	@scripts/install-packages vm
+	@$(VM) shell
 
 install: packages-run ## to PREFIX=/usr/local, with systemd units; DESTDIR is honoured
 	@scripts/install

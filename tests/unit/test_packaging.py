@@ -12,7 +12,21 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-TARGETS = ("setup", "run", "stop", "test", "lint", "bench", "vm-test", "install", "uninstall", "clean", "help")
+TARGETS = (
+    "setup",
+    "run",
+    "stop",
+    "test",
+    "lint",
+    "bench",
+    "vm-test",
+    "vm-soak",
+    "vm-shell",
+    "install",
+    "uninstall",
+    "clean",
+    "help",
+)
 
 
 def unit(name: str) -> configparser.ConfigParser:
@@ -78,7 +92,7 @@ def test_uninstall_spares_a_directory_that_is_no_installation(tmp_path: Path) ->
 def test_packages_are_asked_for_by_purpose() -> None:
     shown = subprocess.run([ROOT / "scripts/install-packages", "nonsense"], check=False, capture_output=True, text=True)
     assert shown.returncode == 2
-    assert shown.stderr == "install-packages: no such purpose: nonsense (run, test, bench, vm)\n"
+    assert shown.stderr == "install-packages: no such purpose: nonsense (run, test, bench, vm, vagrant)\n"
 
 
 def test_both_commands_are_declared() -> None:

@@ -1,4 +1,4 @@
-"""In a whole machine: the limits that containers ask for are in force, and systemd starts, stops and restarts minirund.
+"""In a whole machine: the limits that containers ask for are in force.
 
 Run by vagrant/test in the guest (`make vm-test` boots one); skipped elsewhere (conftest.py).
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 
 import pytest
 from daemon import UnixConnection
@@ -109,31 +108,9 @@ def test_an_update_that_the_kernel_refuses_half_way_changes_nothing(name: str) -
     assert json.loads(minirun("inspect", name))[0]["HostConfig"] == before
 
 
-def test_the_services_protection_from_the_oom_killer_is_not_its_containers(name: str) -> None:
-    assert minirun("run", "--name", name, IMAGE, "cat", "/proc/self/oom_score_adj") == "0\n"
-
-
 def test_a_container_outlives_the_service_and_its_limits_too(name: str) -> None:
     minirun("run", "-d", "--name", name, "--memory", "64m", IMAGE, "sleep", "600")
     pid = json.loads(minirun("inspect", name))[0]["State"]["Pid"]
     systemctl("restart", "minirund.service")
     assert json.loads(minirun("inspect", name))[0]["State"]["Pid"] == pid
     assert cgroup_file(name, "memory.max") == str(64 << 20)
-
-
-def test_the_socket_starts_the_service_again(name: str) -> None:
-    systemctl("stop", "minirund.service")
-    assert systemctl("is-active", "minirund.service") != "active"
-    minirun("version")
-    assert systemctl("is-active", "minirund.service") == "active"
-
-
-def test_a_killed_service_comes_back(name: str) -> None:
-    minirun("run", "-d", "--name", name, IMAGE, "sleep", "600")
-    systemctl("kill", "--signal=KILL", "--kill-who=main", "minirund.service")
-    assert "sleep 600" in minirun("ps", "--no-trunc")
-
-
-def test_the_socket_is_for_the_group() -> None:
-    shown = subprocess.run(["stat", "-c", "%a %U %G", "/run/minirund.sock"], check=True, capture_output=True, text=True)
-    assert shown.stdout == "660 root minirun\n"
