@@ -154,7 +154,7 @@ class Run:
                 break
             lines.append(line)
         else:
-            raise MachineFailed("the load did not start")
+            raise MachineFailed(f"the load did not start: {''.join(lines)}")
         reader = Thread(target=lambda: lines.extend(load.stdout or ()))
         reader.start()
         time.sleep(seconds)
@@ -182,7 +182,7 @@ def build_wheels(work: Path) -> list[str]:
         shutil.copy(ROOT / name, source)
     for name in ("minirund", "cgroups", "netns", "overlayfs"):
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
-    pip = [str(ROOT / ".venv/bin/pip"), "wheel", "--quiet", "--disable-pip-version-check", "--no-deps"]
+    pip = [str(ROOT / ".venv/bin/pip"), "wheel", "-qqq", "--disable-pip-version-check", "--no-deps"]
     subprocess.run([*pip, "--wheel-dir", str(target), str(source)], check=True)
     for file, before in (("pyproject.toml", "version = "), ("minirund/__init__.py", "__version__ = ")):
         path = source / file

@@ -57,13 +57,12 @@ def containers(number: str, ready: Event) -> None:
         if each % 3 == 2:
             note("removing", id=made["Id"])
             ask("DELETE", f"/containers/{made['Id']}?force=1")
-            note("removed", id=made["Id"])
         elif each % 2:
             ask("POST", f"/containers/{made['Id']}/kill")
 
 
 def images(number: str, ready: Event) -> None:
-    """From a few bytes to some megabytes, so that the plug is pulled in the midst of one."""
+    """From a few bytes to some megabytes, so that the plug is pulled in the midst of one. Every third is removed."""
     for each in count():
         name, payload = f"cut-{number}-{each}:latest", os.urandom(1 << (10 + each % 4 * 4))
         files = {"payload": payload, **{f"many/{one}": str(one) for one in range(20)}}
@@ -71,6 +70,9 @@ def images(number: str, ready: Event) -> None:
         ask("POST", "/images/load", docker_archive({name: made}), {"Content-Type": "application/x-tar"})
         note("loaded", name=name, id=made.id, layer=made.chain_ids[0], sha256=hashlib.sha256(payload).hexdigest())
         ready.set()
+        if each % 3 == 2:
+            note("removing", id=made.id)
+            ask("DELETE", f"/images/{name}")
 
 
 def names(number: str, ready: Event) -> None:
