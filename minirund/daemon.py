@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 from minirund import __version__
 from minirund.errors import MinirundError
-from minirund.host import check_host, listening, pidfile
+from minirund.host import check_host, listening, pidfile, raise_descriptors
 from minirund.libc import few_arenas
 from minirund.options import LEVELS, merged, parser, settings_from
 
@@ -43,6 +43,7 @@ async def serve(settings: Settings, sockets: list[socket.socket]) -> None:
     from minirund.runtime.command import command
 
     engine = await Engine.open(settings, command)
+    raise_descriptors()  # the spawner keeps what the daemon was given: containers inherit that
     try:
         server = Server(create_app(engine))
         loop = asyncio.get_running_loop()

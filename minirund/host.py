@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import grp
 import os
+import resource
 import socket
 import stat
 from collections.abc import Iterator, Sequence
@@ -28,6 +29,12 @@ def check_host(settings: Settings) -> None:
         except OSError as error:
             raise BadOption(f"can't make {directory}: {os.strerror(error.errno or 0)}") from None
     check_overlay(settings.data_root)
+
+
+def raise_descriptors() -> None:
+    """As many descriptors as the hard limit allows: started by hand, a daemon has 1024, and a container takes some."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def check_overlay(data_root: str) -> None:

@@ -10,6 +10,7 @@ import asyncio
 import errno
 import logging
 import os
+import resource
 import socket
 import subprocess
 import time
@@ -108,6 +109,8 @@ class Spawner:
         A copy of ``token`` goes with every Launch; it stays the caller's. See locks.py.
         """
         self._command, self._token = command, token
+        self._descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)
+        """What containers begin with: the daemon's own limit, before it raised that for itself."""
         self._started = 0.0
         self._process: subprocess.Popen[bytes] | None = None
         self._link: Link | None = None
@@ -128,6 +131,7 @@ class Spawner:
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
             )
+        resource.prlimit(self._process.pid, resource.RLIMIT_NOFILE, self._descriptors)
         self._link = Link(channel, self._on_message, self._on_end)
         self._started = time.monotonic()
 
