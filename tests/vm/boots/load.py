@@ -33,7 +33,7 @@ def note(did: str, **what: object) -> None:
 
 
 def ask(method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None) -> Any:
-    """The answer, decoded; raises RuntimeError for a refusal."""
+    """The answer, decoded where something was created; raises RuntimeError for a refusal."""
     connection = UnixConnection(SOCKET, timeout=240)
     connection.request(method, path, body, headers or {})
     answer = connection.getresponse()
@@ -41,7 +41,7 @@ def ask(method: str, path: str, body: bytes = b"", headers: dict[str, str] | Non
     connection.close()
     if answer.status >= 400:
         raise RuntimeError(f"{method} {path}: {answer.status} {text!r}")
-    return json.loads(text) if text and answer.headers.get_content_type() == "application/json" else None
+    return json.loads(text) if answer.status == 201 and b"Id" in text else None
 
 
 def containers(number: str, ready: Event) -> None:
