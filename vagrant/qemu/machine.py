@@ -197,7 +197,7 @@ class Machine:
             "BatchMode": "yes",
             "StrictHostKeyChecking": "no",
             "UserKnownHostsFile": "/dev/null",
-            "LogLevel": "ERROR",
+            "LogLevel": "ERROR" if shared else "QUIET",  # the others end with the machine, which is meant so
             "ConnectTimeout": "60",
             "ServerAliveInterval": "15",
             "ServerAliveCountMax": "8",

@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
@@ -57,21 +58,22 @@ class Run:
     # --- the beginning and the end
 
     def start(self) -> None:
-        """Boot and bring the project in."""
-        with self.step("boot"):
-            self.machine.start()
+        """Boot and bring the project in; the wheels are built meanwhile."""
+        with ThreadPoolExecutor(1) as builder:
+            wheels = builder.submit(build_wheels, self._work)
+            with self.step("boot"):
+                self.machine.start()
         with self.step("provision: make install, from a wheel"):
-            self._deliver()
+            self._deliver(wheels.result())
             script = f"cd /{TREE} && WHEEL={self.wheel} vagrant/provision.sh"
             if self.machine.show(script):
                 raise MachineFailed("vagrant/provision.sh failed; what it says stands above")
 
-    def _deliver(self) -> None:
+    def _deliver(self, wheels: list[str]) -> None:
         """The tree without what older trees left, and two wheels: this version's, and one of a version after it."""
         keep_environment = f"find /{TREE} -mindepth 1 -maxdepth 1 ! -name .venv -exec rm -rf {{}} +"
         self.machine.run(f"{keep_environment}; mkdir -p {INSIDE}", check=True)
         self._send(tree_archive(), f"/{TREE}")
-        wheels = build_wheels(self._work)
         self._send(["tar", "-c", "-C", str(self._work / "wheels"), "."], INSIDE)
         self.wheel = f"{INSIDE}/{wheels[0]}"
         self.machine.run(f"ln -s {INSIDE}/{wheels[1]} {INSIDE}/newer; sync", check=True)
