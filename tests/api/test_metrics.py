@@ -6,9 +6,7 @@ import threading
 
 import pytest
 from daemon import DaemonHost
-
-parser = pytest.importorskip("prometheus_client.parser", reason="make setup installs prometheus-client")
-parse = parser.text_string_to_metric_families
+from prometheus_client.parser import text_string_to_metric_families as parse
 
 Samples = dict[tuple[str, str], float]
 """{(name, the value of the label that tells them apart): value}."""

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families as parse
 
 from minirund.engine.exposition import Histogram, Sample, escape, family, labels
-
-parser = pytest.importorskip("prometheus_client.parser", reason="make setup installs prometheus-client")
-parse = parser.text_string_to_metric_families
 
 
 @pytest.mark.parametrize("value", ["", "web", 'a"b', "a\\b", "a\nb", '\\"\n\\n', "ü,}{=", "a\\"])

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
+from prometheus_client.parser import text_string_to_metric_families as parse
 
 from cgroups.stats import parse as stats
 from minirund.engine.lifecycle import Status
 from minirund.engine.metrics import containers, states
 from minirund.engine.records import Container
 from minirund.engine.stats import Frame, Reading
-
-parser = pytest.importorskip("prometheus_client.parser", reason="make setup installs prometheus-client")
-parse = parser.text_string_to_metric_families
 
 CONTAINER = Container(
     id="a" * 64, name="web", image="busybox", image_id="sha256:1", layers=(), config={}, host_config={}, args=(),
