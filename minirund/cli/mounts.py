@@ -1,4 +1,4 @@
-"""-v, --mount, --tmpfs, --device, --publish: the notations of one line, read into the API's shapes. Pure."""
+"""-v, --mount, --tmpfs, --publish: the notations of one line, read into the API's shapes. Pure."""
 
 from __future__ import annotations
 
@@ -110,15 +110,6 @@ def _without_empty(found: dict[str, Any]) -> dict[str, Any]:
 def tmpfs(specs: Sequence[str]) -> dict[str, str]:
     """``/run:size=1m`` -> ``{"/run": "size=1m"}``."""
     return {spec.partition(":")[0]: spec.partition(":")[2] for spec in specs}
-
-
-def device(spec: str) -> dict[str, str]:
-    """``/dev/a[:/dev/b][:rwm]`` -> an entry of HostConfig.Devices."""
-    host, *rest = spec.split(":")
-    access = rest.pop() if rest and set(rest[-1]) <= set("rwm") and rest[-1] else "rwm"
-    if not host or len(rest) > 1:
-        raise UsageError(f"invalid device specification: {spec}")
-    return {"PathOnHost": host, "PathInContainer": rest[0] if rest else host, "CgroupPermissions": access}
 
 
 def _ports(text: str, spec: str) -> list[int]:

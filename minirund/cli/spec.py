@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-from minirund.cli import mounts, values
+from minirund.cli import limits, mounts, values
 from minirund.cli.failure import Failure, UsageError
 
 TYPE_CHECKING = False
@@ -38,17 +38,19 @@ _HOST_CONFIG = {
     "cidfile": "ContainerIDFile",
     "cpu-period": "CpuPeriod",
     "cpu-quota": "CpuQuota",
+    "cpu-rt-period": "CpuRealtimePeriod",
+    "cpu-rt-runtime": "CpuRealtimeRuntime",
     "cpu-shares": "CpuShares",
     "cpus": "NanoCpus",
     "cpuset-cpus": "CpusetCpus",
     "cpuset-mems": "CpusetMems",
-    "device-cgroup-rule": "DeviceCgroupRules",
     "dns": "Dns",
     "dns-option": "DnsOptions",
     "dns-search": "DnsSearch",
     "group-add": "GroupAdd",
     "init": "Init",
     "ipc": "IpcMode",
+    "kernel-memory": "KernelMemory",
     "memory": "Memory",
     "memory-reservation": "MemoryReservation",
     "memory-swap": "MemorySwap",
@@ -72,14 +74,6 @@ _MAPS = {"annotation": "Annotations", "storage-opt": "StorageOpt", "sysctl": "Sy
 _HEALTH = {"interval": "Interval", "retries": "Retries", "start-period": "StartPeriod", "timeout": "Timeout"}
 
 
-_RATES = {
-    "device-read-bps": "BlkioDeviceReadBps",
-    "device-read-iops": "BlkioDeviceReadIOps",
-    "device-write-bps": "BlkioDeviceWriteBps",
-    "device-write-iops": "BlkioDeviceWriteIOps",
-}
-
-
 def create_body(args: Parsed, *, detach: bool, console: tuple[int, int] | None = None) -> dict[str, Any]:
     """The whole body. ``args.rest`` is IMAGE [COMMAND...]; ``console`` the terminal's (rows, columns)."""
     body = _config(args, attached(args, detach=detach))
@@ -98,7 +92,7 @@ def create_body(args: Parsed, *, detach: bool, console: tuple[int, int] | None =
 def update_body(args: Parsed) -> dict[str, Any]:
     """The body of ``POST /containers/{id}/update``: what is given of the options that `update` has."""
     body = _copied(args, _HOST_CONFIG)
-    _set(body, **_rates(args))
+    _set(body, **limits.listed(args))
     if args.given("restart"):
         body["RestartPolicy"] = values.restart_policy(args.text("restart"))
     return body
@@ -158,7 +152,6 @@ def _host_config(args: Parsed) -> dict[str, Any]:
     host.update({key: values.mapping(args.items(option)) for option, key in _MAPS.items() if args.given(option)})
     _set(
         host,
-        Devices=[mounts.device(spec) for spec in args.items("device")],
         ExtraHosts=[_extra_host(spec) for spec in args.items("add-host")],
         LogConfig=_log_config(args),
         Mounts=[mounts.mount(spec) for spec in args.items("mount")],
@@ -166,31 +159,9 @@ def _host_config(args: Parsed) -> dict[str, Any]:
         Tmpfs=mounts.tmpfs(args.items("tmpfs")),
         Ulimits=[_ulimit(spec) for spec in args.items("ulimit")],
     )
-    _set(host, **_rates(args))
+    _set(host, **limits.listed(args))
     _add_security(args.items("security-opt"), host)
     return host
-
-
-def _rates(args: Parsed) -> dict[str, Any]:
-    return {key: [_rate(option, spec) for spec in args.items(option)] for option, key in _RATES.items()}
-
-
-def _rate(option: str, spec: str) -> dict[str, Any]:
-    """``/dev/sda:1mb`` -> an entry of HostConfig.BlkioDeviceReadBps and its like; operations have no unit."""
-    path, _, rate = spec.rpartition(":")
-    try:
-        if not path.startswith("/dev/"):
-            raise ValueError
-        number = values.size(rate) if option.endswith("bps") else int(rate)
-        if number < 0:
-            raise ValueError
-    except ValueError:
-        form = "<number>[<unit>]" if option.endswith("bps") else "<number>"
-        raise UsageError(
-            f'invalid argument "{spec}" for "--{option}" flag: invalid rate for device: {spec}. '
-            f"The correct format is <device-path>:{form}. Number must be a positive integer"
-        ) from None
-    return {"Path": path, "Rate": number}
 
 
 def _log_config(args: Parsed) -> dict[str, Any]:

@@ -102,6 +102,11 @@ def _quota(host: Json, _machine: Machine) -> None:
 
 
 def _v1_only(host: Json, _machine: Machine) -> None:
+    check_v1_only(host)
+
+
+def check_v1_only(host: Json) -> None:
+    """Raises InvalidArgument for what cgroup v2 has no file for, and Docker warns of at best."""
     for key, option in REALTIME:
         if host.get(key):
             raise InvalidArgument(

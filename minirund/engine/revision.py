@@ -1,7 +1,7 @@
 """What an update makes of a HostConfig: the one that is and the fields that are asked for, into the one that will be.
 
 A field that is left out, or 0, stays as it is: in Docker's API an update can't take a value back by 0. So -1 lifts a
-limit (CpuQuota, MemorySwap, PidsLimit), and so does a rate of 0 for a device. Pure.
+limit (CpuQuota, MemorySwap, PidsLimit), and so does a rate or weight of 0 for a disk. Pure.
 Source: Docker Engine API, ContainerUpdate; what dockerd 20.10 refuses is refused in its words.
 """
 
@@ -10,10 +10,14 @@ from __future__ import annotations
 from minirund.engine.records import Json
 from minirund.errors import Conflict, InvalidArgument
 
-RATES = ("BlkioDeviceReadBps", "BlkioDeviceWriteBps", "BlkioDeviceReadIOps", "BlkioDeviceWriteIOps")
+BY_DISK = {
+    "BlkioDeviceReadBps": "Rate", "BlkioDeviceWriteBps": "Rate", "BlkioDeviceReadIOps": "Rate",
+    "BlkioDeviceWriteIOps": "Rate", "BlkioWeightDevice": "Weight",
+}  # fmt: skip
+"""The fields that are lists with an entry a disk, and what an entry gives it."""
 LIMITS = (
     "BlkioWeight", "CpuPeriod", "CpuQuota", "CpuShares", "CpusetCpus", "CpusetMems", "Memory", "MemoryReservation",
-    "MemorySwap", "NanoCpus", "PidsLimit", *RATES,
+    "MemorySwap", "NanoCpus", "PidsLimit", *BY_DISK,
 )  # fmt: skip
 """The fields of HostConfig that become cgroup files, and so can change while processes run."""
 AGAINST = (  # what somebody asks for, what the container has, and what is said
@@ -36,7 +40,7 @@ def revised(host: Json, asked: Json) -> Json:
     _check_cpus(host, asked)
     _check_swap(host, asked)
     wanted = {key: value for key, value in asked.items() if key in LIMITS}
-    found = {**host, **wanted, **{key: _rates(host.get(key), wanted[key]) for key in RATES if key in wanted}}
+    found = {**host, **wanted, **_disks(host, wanted)}
     if "NanoCpus" in wanted and found.get("CpuQuota", 0) < 0:  # a quota that is none would win
         del found["CpuQuota"]
     elif wanted.get("CpuQuota", 0) < 0:
@@ -58,7 +62,11 @@ def _check_swap(host: Json, asked: Json) -> None:
         )
 
 
-def _rates(old: list[Json] | None, asked: list[Json]) -> list[Json]:
-    """The devices that are named get their new rates, or none for 0; the others keep theirs."""
-    rates = {entry.get("Path"): entry for entry in (*(old or ()), *asked)}
-    return [entry for entry in rates.values() if entry.get("Rate")]
+def _disks(host: Json, wanted: Json) -> Json:
+    """The disks that are named get what is asked for, or nothing for 0; the others keep theirs."""
+    found: Json = {}
+    for key, value in BY_DISK.items():
+        if key in wanted:
+            entries = {entry.get("Path"): entry for entry in (*(host.get(key) or ()), *wanted[key])}
+            found[key] = [entry for entry in entries.values() if entry.get(value)]
+    return found

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from minirund import bundle, oci
-from minirund.engine import mounts, resources, security
+from minirund.engine import devices, mounts, resources, security
 from minirund.engine.records import Container, Json
 from minirund.errors import InvalidArgument
 
@@ -149,7 +149,7 @@ def _mounts(host: Json, around: Surroundings) -> list[oci.Mount]:
 def _linux(host: Json, rules: security.Policy, around: Surroundings) -> oci.Linux:
     found = oci.Linux(
         namespaces=[_namespace(kind, around.joins) for kind in PRIVATE if around.joins.get(kind) != ""],
-        devices=resources.devices(host),
+        devices=devices.nodes(host),
         cgroupsPath=around.cgroups_path,
         resources=resources.resources(host),
         sysctl=dict(host.get("Sysctls") or {}),

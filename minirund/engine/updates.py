@@ -17,7 +17,7 @@ from cgroups import limits
 from cgroups.cgroup import Cgroup
 from cgroups.errors import CgroupError, ControllerMissing, FileMissing, LimitInvalid
 from minirund.bundle import Bundle
-from minirund.engine import policy, resources, revision, sound
+from minirund.engine import bounds, policy, resources, revision, sound
 from minirund.engine.catalog import Catalog
 from minirund.engine.events import Events
 from minirund.engine.lifecycle import Status
@@ -40,6 +40,7 @@ class Updates:
         """
         container = self._catalog.find(ref)
         sound.check_values(asked)
+        bounds.check_v1_only(asked)
         revision.check_fields(asked)
         policy.check(asked.get("RestartPolicy"))
         warnings: list[str] = []

@@ -76,15 +76,6 @@ def test_config(options: list[str], config: dict[str, Any]) -> None:
         (["--sysctl", "net.x=1"], {"Sysctls": {"net.x": "1"}}),
         (["--add-host", "a:1.2.3.4", "--add-host", "b=::1"], {"ExtraHosts": ["a:1.2.3.4", "b:::1"]}),
         (["--dns", "1.1.1.1", "--dns-search", "x"], {"Dns": ["1.1.1.1"], "DnsSearch": ["x"]}),
-        (
-            ["--device", "/dev/a", "--device", "/dev/a:/dev/b:r"],
-            {
-                "Devices": [
-                    {"PathOnHost": "/dev/a", "PathInContainer": "/dev/a", "CgroupPermissions": "rwm"},
-                    {"PathOnHost": "/dev/a", "PathInContainer": "/dev/b", "CgroupPermissions": "r"},
-                ]
-            },
-        ),
         (["--restart", "on-failure:3"], {"RestartPolicy": {"Name": "on-failure", "MaximumRetryCount": 3}}),
         (
             ["--security-opt", "no-new-privileges", "--security-opt", "systempaths=unconfined"],
@@ -156,7 +147,6 @@ def test_an_open_stdin_that_nobody_is_attached_to_stays_open() -> None:
         (["--mount", "dst"], "must be a key=value pair"),
         (["--mount", "type=bind,dst=/a,readonly=maybe"], "invalid value for readonly: maybe"),
         (["--mount", "type=bind,dst=/a,tmpfs-size=1"], "cannot mix 'tmpfs-\\*' options with mount type 'bind'"),
-        (["--device", "a:b:c:d"], "invalid device specification"),
         (["-p", "x"], "invalid containerPort: x"),
         (["-p", "1-3:1-2"], "invalid ranges"),
         (["-p", "99999"], "invalid range format"),
@@ -202,23 +192,3 @@ def test_a_tmpfs_mount() -> None:
         "Target": "/x",
         "TmpfsOptions": {"SizeBytes": 1 << 20, "Mode": 0o1770},
     }
-
-
-@pytest.mark.parametrize(
-    ("option", "spec", "key", "rate"),
-    [
-        ("--device-read-bps", "/dev/sda:1mb", "BlkioDeviceReadBps", 1 << 20),
-        ("--device-write-bps", "/dev/sda:5", "BlkioDeviceWriteBps", 5),
-        ("--device-read-iops", "/dev/sda:100", "BlkioDeviceReadIOps", 100),
-        ("--device-write-iops", "/dev/sda:0", "BlkioDeviceWriteIOps", 0),
-    ],
-)
-def test_rates_of_devices(option: str, spec: str, key: str, rate: int) -> None:
-    assert body(option, spec)["HostConfig"] == {key: [{"Path": "/dev/sda", "Rate": rate}]}
-
-
-@pytest.mark.parametrize("spec", ["/dev/sda", "sda:1mb", "/dev/sda:", "/dev/sda:-1", "/dev/sda:fast", ":5"])
-@pytest.mark.parametrize("option", ["--device-read-bps", "--device-write-iops"])
-def test_what_is_no_rate(option: str, spec: str) -> None:
-    with pytest.raises(Failure, match="invalid rate for device"):
-        body(option, spec)
