@@ -95,10 +95,11 @@ def test_every_listed_container_is_whole(ledger: list[dict[str, Any]]) -> None:
         assert (DATA / "containers" / ident / "rw/work").is_dir(), ident
     removing = {line["id"] for line in ledger if line["did"] == "removing"}
     newest = [line["id"] for line in ledger if line["did"] == "created" and line["id"] in there][-STARTED:]
-    for ident in [*newest, *(removing & set(there))]:
+    chosen = set(newest) | removing & set(there)
+    for ident in chosen:
         minirun("start", ident)
         assert inspect(ident)["State"]["Running"]
-    for ident in [*newest, *(removing & set(there))]:
+    for ident in chosen:
         minirun("kill", ident)
 
 
