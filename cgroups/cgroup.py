@@ -3,7 +3,8 @@
 Ten lines that limit a process:
 
     from cgroups.cgroup import Cgroup
-    from cgroups.limits import from_oci
+    from cgroups.files import GONE, flags, pread_flags, read, read_or, try_write, write
+from cgroups.limits import from_oci
 
     group = Cgroup.at("demo/sleeper")
     group.create()
@@ -29,12 +30,13 @@ import signal
 import time
 from collections.abc import Iterable, Iterator, Mapping
 
+from cgroups import directories
 from cgroups.changes import difference, restoring
 from cgroups.errors import CgroupTimeout, ControllerMissing, FileMissing, NoCgroup2, WriteRefused
+from cgroups.files import GONE, flags, pread_flags, read, read_or, try_write, write
 from cgroups.limits import Limits, Setting, needed, settings
 
 ACCOUNTED = ("cpu", "cpuset", "io", "memory", "pids")  # wanted in every cgroup: without them there are no statistics
-GONE = (errno.ENOENT, errno.ENODEV)  # a cgroup removed under our feet answers either
 
 
 # --- where the hierarchy is ------------------------------------------------------------------------------------------
@@ -53,45 +55,6 @@ def find_mount() -> str:
     if point is None:
         raise NoCgroup2
     return point
-
-
-# --- files -----------------------------------------------------------------------------------------------------------
-
-
-def read(path: str) -> str:
-    """A whole file; kernel files end at an empty read."""
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        return b"".join(iter(lambda: os.read(fd, 65536), b"")).decode()
-    finally:
-        os.close(fd)
-
-
-def read_or(path: str, default: str) -> str:
-    """A whole file, or the default where there is no such file (any more)."""
-    try:
-        return read(path)
-    except OSError as error:
-        if error.errno not in GONE:
-            raise
-        return default
-
-
-def write(path: str, text: str) -> None:
-    """One write to an existing file. Raises WriteRefused."""
-    try:
-        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-        try:
-            os.write(fd, text.encode())
-        finally:
-            os.close(fd)
-    except OSError as error:
-        raise WriteRefused(path, text, error.errno or 0) from error
-
-
-def flags(text: str) -> dict[str, int]:
-    """The `key number` lines of an events file."""
-    return {key: int(value) for key, value in (line.split() for line in text.splitlines())}
 
 
 # --- the directory ---------------------------------------------------------------------------------------------------
@@ -117,7 +80,7 @@ class Cgroup:
 
     def create(self, wanted: Iterable[str] = ACCOUNTED) -> None:
         """Make the directory and its parents, with those of the wanted controllers that the host offers. Idempotent."""
-        os.makedirs(self.path, 0o755, exist_ok=True)
+        directories.make(self.path)
         missing = set(wanted) - self.controllers() if wanted else set()
         if missing:
             self._enable(missing)
@@ -137,6 +100,14 @@ class Cgroup:
     def processes(self) -> list[int]:
         """The pids here and below. A pid from outside the reader's pid namespace reads as 0."""
         return [int(pid) for directory in self._tree() for pid in read_or(f"{directory}/cgroup.procs", "").split()]
+
+    def hosts_processes(self) -> bool:
+        """Whether processes live in this very cgroup, where that is in the way of controllers for its children.
+
+        It isn't in the real root, which is the one without a cgroup.type. Elsewhere the kernel would take some (cpu,
+        pids) all the same, and no child could have processes from then on: see `placing`.
+        """
+        return os.path.exists(self.file("cgroup.type")) and bool(read_or(self.file("cgroup.procs"), "").strip())
 
     def events(self, file: str = "cgroup.events") -> dict[str, int]:
         """cgroup.events ({"populated": 1, "frozen": 0}), or another of its kind: memory.events has "oom_kill"."""
@@ -213,6 +184,8 @@ class Cgroup:
     def _enable(self, wanted: set[str]) -> None:
         """Turn controllers on for the children of every parent, from the top down, as far as the parents have them."""
         for parent in self._parents():
+            if Cgroup(parent).hosts_processes():
+                continue
             offered = wanted & set(read(f"{parent}/cgroup.controllers").split())
             enabled = set(read(f"{parent}/cgroup.subtree_control").split())
             for controller in sorted(offered - enabled):
@@ -311,6 +284,10 @@ class Cgroup:
                     raise CgroupTimeout(directory, "removed", timeout)
                 time.sleep(0.001)  # the last process has been counted out and not yet put away
 
+    def remove_parents(self) -> None:
+        """Remove the parents that `create` had to make, as far as they are empty. Others' are never touched."""
+        directories.remove_made(os.path.dirname(self.path))
+
     def _tree(self) -> Iterator[str]:
         """This directory and all below it, parents before children."""
         pending = [self.path]
@@ -321,16 +298,6 @@ class Cgroup:
 
 
 # --- one step each ---------------------------------------------------------------------------------------------------
-
-
-def pread_flags(fd: int) -> dict[str, int]:
-    """The events file from its beginning, which also rearms poll; {} where the cgroup has been removed."""
-    try:
-        return flags(os.pread(fd, 4096, 0).decode())
-    except OSError as error:
-        if error.errno not in GONE:
-            raise
-        return {}
 
 
 def subdirectories(directory: str) -> list[str]:
@@ -353,15 +320,6 @@ def try_rmdir(directory: str) -> bool:
             raise
         return error.errno != errno.EBUSY
     return True
-
-
-def try_write(path: str, text: str) -> None:
-    """A write that the kernel may refuse: who needs its effect looks for it afterwards."""
-    try:
-        write(path, text)
-    except WriteRefused as error:
-        if error.errno not in (errno.EBUSY, errno.ENOENT, errno.EOPNOTSUPP, errno.EACCES, errno.EROFS, errno.EPERM):
-            raise
 
 
 def kill_quiet(pid: int) -> None:

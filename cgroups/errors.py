@@ -5,6 +5,7 @@
      ├── ControllerMissing    a limit needs a controller that this cgroup can't have
      ├── FileMissing          a limit needs a file that this kernel's controller does not have
      ├── LimitInvalid         a limit that no cgroup file can express
+     ├── PlaceRefused         no cgroup can be made in a place
      ├── WriteRefused         the kernel refused what was written to a cgroup file
      ├── CgroupTimeout        the kernel did not report the state waited for in time
      └── DeviceProgramRefused the kernel refused the device program
@@ -47,6 +48,14 @@ class FileMissing(CgroupError):
 
 class LimitInvalid(CgroupError):
     """A limit that cgroup v2 has no file for, or a value that contradicts another."""
+
+
+class PlaceRefused(CgroupError):
+    """No cgroup can be made below `path`; `why` says what is in the way, and what to do."""
+
+    def __init__(self, path: str, why: str) -> None:
+        super().__init__(f"{path}: {why}")
+        self.path, self.why = path, why
 
 
 class WriteRefused(CgroupError):

@@ -26,7 +26,8 @@ from dataclasses import dataclass
 if __name__ == "__main__":  # run as a program, from anywhere
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from cgroups.cgroup import Cgroup, find_mount, read, subdirectories
+from cgroups.cgroup import Cgroup, find_mount, subdirectories
+from cgroups.files import read
 
 CLONE_NEWNS, CLONE_NEWCGROUP, CLONE_NEWNET = 0x00020000, 0x02000000, 0x40000000
 MS_REC, MS_PRIVATE, MNT_DETACH = 0x4000, 1 << 18, 2

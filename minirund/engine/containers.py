@@ -11,7 +11,6 @@ import os
 import signal as signals
 import time
 
-from cgroups.cgroup import Cgroup
 from minirund import wire
 from minirund.engine import (
     lifecycle,
@@ -31,10 +30,11 @@ from minirund.engine.filters import Filters, check_keys, labels_pass, until
 from minirund.engine.images import Images
 from minirund.engine.lifecycle import Event, Status
 from minirund.engine.names import check_name, new_id
+from minirund.engine.places import Places, clear_cgroup
 from minirund.engine.reading import Reading
 from minirund.engine.records import Container, Image, Json
 from minirund.engine.restarts import Restarts
-from minirund.engine.runner import Runner, clear_cgroup
+from minirund.engine.runner import Runner
 from minirund.engine.transfer import storage_errors
 from minirund.engine.trash import Trash
 from minirund.engine.waiters import answer
@@ -56,10 +56,10 @@ class Containers(Reading):
         images: Images,
         events: Events,
         trash: Trash,
-        cgroup_root: Cgroup,
+        places: Places,
     ) -> None:
         super().__init__(catalog, runner, images)
-        self._restarts, self._events, self._trash, self._cgroup_root = restarts, events, trash, cgroup_root
+        self._restarts, self._events, self._trash, self._places = restarts, events, trash, places
         self._gone: dict[str, int] = {}  # exit codes of containers that were removed a moment ago
         runner.on_end = self._on_end
 
@@ -90,7 +90,8 @@ class Containers(Reading):
         security.policy(host)
         spec.check_sysctls(host)
         policy.check_host(host)
-        warnings = resources.check(host, self._cgroup_root)
+        warnings = resources.check(host, self._places.top)
+        self._places.check(host)
         mounts.wanted(host)
         parse_signal(config.get("StopSignal") or "SIGTERM")
         return warnings

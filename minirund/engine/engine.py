@@ -7,7 +7,6 @@ engine.system   engine.metrics
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 from collections.abc import Callable
@@ -24,6 +23,7 @@ from minirund.engine.locks import lock_or_refuse, wait_for_starts
 from minirund.engine.metrics import Metrics
 from minirund.engine.network import Network
 from minirund.engine.networks import Networks
+from minirund.engine.places import Places
 from minirund.engine.records import Container, Json
 from minirund.engine.recover import recover
 from minirund.engine.restarts import Restarts
@@ -47,9 +47,9 @@ log = logging.getLogger(__name__)
 class Engine:
     """One daemon's engine. ``await Engine.open(...)`` makes it, ``close`` lets go; the containers go on."""
 
-    def __init__(self, settings: Settings, spawner: Spawner, locks: tuple[int, ...]) -> None:
+    def __init__(self, settings: Settings, spawner: Spawner, places: Places, locks: tuple[int, ...]) -> None:
         """Opens the stores and the network. ``locks``: descriptors to be held until ``close``. Raises EngineError."""
-        self.settings, self._spawner, self._locks = settings, spawner, locks
+        self.settings, self._spawner, self._places, self._locks = settings, spawner, places, locks
         root = Path(settings.data_root)
         for directory in (settings.containers_dir, settings.run_dir, settings.rootfs_dir):
             os.makedirs(directory, mode=0o700, exist_ok=True)
@@ -64,29 +64,32 @@ class Engine:
         self.images = Images(self._store, content, layers, registry, self.events, self._catalog.containers)
         running = [one.endpoint.address for one in self._catalog.containers() if one.endpoint and one.endpoint.address]
         self._network = Network(settings, self._store, running)
-        top = cgroup_root()
-        self._runner = Runner(settings, self._catalog, self._network, spawner, self.events, self._rootfs, top)
+        self._runner = Runner(settings, self._catalog, self._network, spawner, self.events, self._rootfs, places)
         self._restarts = Restarts(self._catalog, self._runner)
         self.containers = Containers(
-            self._catalog, self._runner, self._restarts, self.images, self.events, self._trash, top
+            self._catalog, self._runner, self._restarts, self.images, self.events, self._trash, places
         )
         self.execs = Execs(self._catalog, self._runner, self.events)
         self.stats = Statistics(self._catalog, self._runner)
-        self.updates = Updates(self._catalog, self._runner, self.events, top)
+        self.updates = Updates(self._catalog, self._runner, self.events, places.top)
         self.networks = Networks(self._network, self._catalog)
-        self.system = System(settings, self._store, self.containers, self.images, self.networks, self.events)
+        self.system = System(
+            settings, self._store, self.containers, self.images, self.networks, self.events, places.driver
+        )
         self.metrics = Metrics(self._catalog, self.stats, self._runner.starts, self.events, self.system)
 
     @classmethod
     async def open(cls, settings: Settings, command: Callable[[int], list[str]]) -> Engine:
         """Start the spawner, take up what runs, clear up what is left over. ``command``: see shims.Spawner."""
+        places = Places(cgroup_root(), settings.cgroup_parent)
         os.makedirs(settings.exec_root, mode=0o711, exist_ok=True)
         lock = lock_or_refuse(f"{settings.exec_root}/minirund.lock", "exec root", "--exec-root")
         token = await asyncio.to_thread(wait_for_starts, settings.exec_root)
         spawner = Spawner(command, token)
-        engine = cls(settings, spawner, (token, lock))
+        engine = cls(settings, spawner, places, (token, lock))
+        places.open()
         spawner.start()
-        await recover(engine._catalog, engine._runner, settings, engine._trash)
+        await recover(engine._catalog, engine._runner, settings, engine._trash, places)
         await engine.containers.finish_removals()
         await engine.images.collect()
         engine._restarts.take_up()
@@ -113,8 +116,7 @@ class Engine:
     def _leave_nothing(self) -> None:
         """No container runs: the bridge, the rules and the parent cgroup are of use to nobody."""
         self._network.remove()
-        with contextlib.suppress(OSError, CgroupError):
-            os.rmdir(Cgroup.at(self.settings.cgroup_parent).path)
+        self._places.close()
 
 
 def cgroup_root() -> Cgroup:

@@ -22,7 +22,6 @@ NOT_YET: tuple[tuple[str, Test, str], ...] = (
     ("UsernsMode", lambda value: value not in {None, "", "host"}, "user namespaces (--userns)"),
     ("StorageOpt", bool, "a quota for the read-write layer (--storage-opt)"),
     ("DeviceRequests", bool, "device requests (--gpus)"),
-    ("CgroupParent", bool, "a cgroup parent of one's own (--cgroup-parent)"),
     ("Isolation", lambda value: value not in {None, "", "default"}, "isolation technologies (--isolation)"),
 )
 

@@ -30,10 +30,6 @@ class Preparation:
         """The container's directories."""
         return Bundle(f"{self._settings.containers_dir}/{container.id}", f"{self._settings.run_dir}/{container.id}")
 
-    def cgroup_name(self, container: Container) -> str:
-        """Its cgroup's path below the cgroup v2 mount."""
-        return f"{self._settings.cgroup_parent}/{container.id}"
-
     def write(self, container: Container, place: Place, others: dict[str, Container]) -> None:
         """Write what the runtime will read. ``others``: containers whose namespaces are joined, by type.
 
@@ -60,7 +56,7 @@ class Preparation:
             rootfs_path=self._settings.rootfs_dir,
             rootfs=self._rootfs(container),
             etc={f"/etc/{name}": f"{run}/{name}" for name in ETC},
-            cgroups_path=self.cgroup_name(container),
+            cgroups_path=container.cgroup,
             joins=_joins(container.host_config, place, others),
             init_binary=find_init() if container.host_config.get("Init") else "",
         )

@@ -60,6 +60,8 @@ class Container:
     """How often its restart policy has started it since then."""
     pause: int = 0
     """Milliseconds between its last end and the start that follows (policy.py)."""
+    cgroup: str = ""
+    """Its cgroup since its last start: a path below the cgroup v2 mount."""
 
     @property
     def alive(self) -> bool:

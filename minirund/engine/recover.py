@@ -13,14 +13,14 @@ import os
 import select
 import time
 
-from cgroups.cgroup import Cgroup
 from minirund import wire
 from minirund.bundle import Bundle
 from minirund.engine import shims
 from minirund.engine.catalog import Catalog
-from minirund.engine.lifecycle import ALIVE, Status
+from minirund.engine.lifecycle import Status
+from minirund.engine.places import Places, clear_cgroup, recorded
 from minirund.engine.records import Container
-from minirund.engine.runner import KILLED, Runner, clear_cgroup
+from minirund.engine.runner import KILLED, Runner
 from minirund.engine.settings import Settings
 from minirund.engine.trash import Trash
 
@@ -29,16 +29,18 @@ log = logging.getLogger(__name__)
 ANSWER_SECONDS = 10
 
 
-async def recover(catalog: Catalog, runner: Runner, settings: Settings, trash: Trash) -> None:
+async def recover(catalog: Catalog, runner: Runner, settings: Settings, trash: Trash, places: Places) -> None:
     """Make records and world agree."""
     for container in catalog.containers():
+        if not container.cgroup and (cgroup := recorded(runner.bundle(container))):  # started by an older version
+            container = catalog.change(container.id, cgroup=cgroup)  # noqa: PLW2901
         if not container.alive and not _is_whole(runner.bundle(container)):
             log.info("leftover of a container that was half made, or half removed: %s", container.id[:12])
             catalog.removing(container)
             await adopt(container, runner)  # who waits there for the removal is told when it is done
         else:
             await _find_out(container, catalog, runner)
-    await asyncio.to_thread(_clear_unknown, catalog, settings, trash)
+    await asyncio.to_thread(_clear_unknown, catalog, settings, trash, places)
 
 
 def _is_whole(bundle: Bundle) -> bool:
@@ -106,19 +108,19 @@ def _settle_execs(container: Container, codes: dict[str, int], catalog: Catalog)
             catalog.put_exec(record.but(started=True, exit_code=code))
 
 
-def _clear_unknown(catalog: Catalog, settings: Settings, trash: Trash) -> None:
+def _clear_unknown(catalog: Catalog, settings: Settings, trash: Trash, places: Places) -> None:
     """Directories and cgroups of containers that no record knows: half made, or half removed."""
-    known = {container.id: container.status in ALIVE for container in catalog.containers()}
+    known = {container.id for container in catalog.containers()}
     for name in _names(settings.run_dir):
         if name not in known:
-            clear_cgroup(Cgroup.at(f"{settings.cgroup_parent}/{name}"))
             bundle = Bundle(f"{settings.containers_dir}/{name}", f"{settings.run_dir}/{name}")
+            clear_cgroup(places.left_by(bundle))
             _let_go(bundle)
             bundle.remove_run()
     for name in _names(settings.containers_dir):
         if name not in known:
             log.info("leftover of a container that was never whole: %s", name[:12])
-            clear_cgroup(Cgroup.at(f"{settings.cgroup_parent}/{name}"))
+            clear_cgroup(places.left_by(Bundle(f"{settings.containers_dir}/{name}", f"{settings.run_dir}/{name}")))
             trash.put(f"{settings.containers_dir}/{name}")
 
 

@@ -25,6 +25,7 @@ from minirund.engine.events import Events
 from minirund.engine.exposition import Histogram
 from minirund.engine.lifecycle import Event, Status
 from minirund.engine.network import Network, Place
+from minirund.engine.places import Places, clear_cgroup
 from minirund.engine.preparation import Preparation
 from minirund.engine.records import Container, Endpoint, Exec, Json
 from minirund.engine.settings import Settings
@@ -50,12 +51,12 @@ class Runner:
         spawner: Spawner,
         events: Events,
         rootfs: Callable[[Container], Json],
-        cgroup_root: Cgroup,
+        places: Places,
     ) -> None:
         """``rootfs`` says how a container's root file system is put together: an OverlayMount as JSON."""
         self._catalog, self._network = catalog, network
         self._preparation = Preparation(settings, network, rootfs)
-        self._spawner, self._events, self._cgroup_root = spawner, events, cgroup_root
+        self._spawner, self._events, self._places = spawner, events, places
         self._live: dict[str, Live] = {}
         self.starts = Histogram()  # of those that succeeded, in seconds
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -90,7 +91,7 @@ class Runner:
 
     def cgroup(self, container: Container) -> Cgroup:
         """The container's cgroup."""
-        return Cgroup(self._cgroup_root.path.rstrip("/") + self._preparation.cgroup_name(container))
+        return self._places.of(container)
 
     def spawn(self, work: Any) -> None:
         """Run a coroutine in the background, and see to it that it is not forgotten."""
@@ -131,7 +132,9 @@ class Runner:
         live = self.live(container.id)
         clients: list[tuple[wire.Attach | wire.Wait, int]] = []
         try:
-            container = self._catalog.put(container.but(endpoint=place.endpoint, error="", oom_killed=False))
+            cgroup = self._places.next(container)
+            container = container.but(endpoint=place.endpoint, cgroup=cgroup, error="", oom_killed=False)
+            self._catalog.put(container)
             with storage_errors(self.bundle(container).directory):
                 await asyncio.to_thread(self._preparation.write, container, place, others)
             clients = live.take_held(removal=container.auto_remove)
@@ -386,11 +389,3 @@ def start_error(word: wire.Failed) -> StartFailed | EngineError:
         why = word.message or str(StepFailed(word.step, word.errno, word.path))
         return StartFailed(f"failed to create task for container: {why}", word.exit_code)
     return StepFailed(word.step, word.errno, word.path)
-
-
-def clear_cgroup(cgroup: Cgroup) -> None:
-    """Kill whatever is in a cgroup and remove it; one that isn't there is fine."""
-    try:
-        cgroup.remove()
-    except (CgroupError, OSError) as error:
-        log.warning("a cgroup stays behind: %s", error)

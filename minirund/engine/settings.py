@@ -20,8 +20,8 @@ class Settings:
     dns_options: tuple[str, ...] = ()
     insecure_registries: tuple[str, ...] = ()
     registry_mirrors: tuple[str, ...] = ()
-    cgroup_parent: str = "/minirund"
-    """Below the cgroup v2 mount."""
+    cgroup_parent: str = ""
+    """Of the containers' cgroups, below the cgroup v2 mount; "" for the daemon's choice (places.py)."""
     max_unpacked_size: int | None = None
     pool_size: int = 4
     """Network namespaces that wait, wired, for a container."""

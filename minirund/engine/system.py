@@ -37,9 +37,10 @@ class System:
         images: Images,
         networks: Networks,
         events: Events,
+        cgroup_driver: str,
     ) -> None:
         self._settings, self._containers, self._images = settings, containers, images
-        self._networks, self._events = networks, events
+        self._networks, self._events, self._cgroup_driver = networks, events, cgroup_driver
         self.id = store.fact("daemon", lambda: secrets.token_hex(16))
         self.memory = _memory()
         """The host's, in bytes."""
@@ -68,7 +69,7 @@ class System:
             **self._identity(), **self._counts(), **limits, **_EMPTY,
             "Warnings": [*warnings, *self._networks.warnings()] or None,
             "Driver": "overlayfs", "DriverStatus": [["Backing Filesystem", filesystem(self._settings.data_root)]],
-            "DockerRootDir": self._settings.data_root, "CgroupDriver": "cgroupfs", "CgroupVersion": "2",
+            "DockerRootDir": self._settings.data_root, "CgroupDriver": self._cgroup_driver, "CgroupVersion": "2",
             "LoggingDriver": "json-file", "DefaultRuntime": "minirund", "Runtimes": {"minirund": {"path": "minirund"}},
             "InitBinary": "tini", "SecurityOptions": ["name=seccomp,profile=builtin", "name=cgroupns"],
             "Plugins": {"Volume": [], "Network": ["bridge", "host", "null"], "Authorization": None,

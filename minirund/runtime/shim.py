@@ -275,6 +275,7 @@ class Shim:
                 self.cgroup.remove()
             except (CgroupError, OSError) as error:
                 warn(f"{self.cgroup.path}: {error}")
+        self.cgroup.remove_parents()
         self.cgroup = None
 
     def release(self) -> None:

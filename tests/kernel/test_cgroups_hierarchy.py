@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from cgroups.cgroup import ACCOUNTED, Cgroup, find_mount, read, subdirectories, write
+from cgroups.cgroup import ACCOUNTED, Cgroup, find_mount, subdirectories
 from cgroups.errors import CgroupTimeout, ControllerMissing, WriteRefused
+from cgroups.files import read, write
 from cgroups.limits import Limits, from_oci
 from cgroups.stats import FILES, parse
 

@@ -135,7 +135,7 @@ def test_the_readme_s_daemon_json_is_one() -> None:
 def test_help_tells_the_defaults_that_there_are() -> None:
     text = " ".join(parser().format_help().split())
     defaults = {field.name: field.default for field in fields(Settings)}
-    for word in ("data_root", "exec_root", "bridge", "cgroup_parent", "pool_size", "log_level"):
+    for word in ("data_root", "exec_root", "bridge", "pool_size", "log_level"):
         assert f"(default {defaults[word]})" in text, word
     assert f"(default {DEFAULT_HOST})" in text
     assert f"(default {DEFAULT_CONFIG})" in text
