@@ -34,7 +34,7 @@ from cgroups import directories
 from cgroups.changes import difference, restoring
 from cgroups.errors import CgroupTimeout, ControllerMissing, FileMissing, NoCgroup2, WriteRefused
 from cgroups.files import GONE, flags, pread_flags, read, read_or, try_write, write
-from cgroups.limits import Limits, Setting, needed, settings
+from cgroups.limits import Limits, Setting, needed, needed_by, settings
 
 ACCOUNTED = ("cpu", "cpuset", "io", "memory", "pids")  # wanted in every cgroup: without them there are no statistics
 
@@ -145,7 +145,7 @@ class Cgroup:
         below what is in use makes the kernel reclaim, and where that is not enough, kill: as at any other time.
         """
         lines = difference(old, new)
-        self.require({line.controller: line.option for line in lines if not line.lifts})
+        self.require(needed_by(lines))
         before: list[tuple[str, str]] = []
         try:
             for file, text in self._writes(lines):

@@ -11,14 +11,20 @@ from cgroups.limits import BY_DEVICE, DEFAULT_PERIOD, Limits, Setting, settings
 
 NEUTRAL = {  # what a file says when nobody has written to it; "max" for all others
     "memory.low": "0",
+    "memory.min": "0",
+    "memory.zswap.writeback": "1",
     "memory.oom.group": "0",
     "cpu.weight": "100",
+    "cpu.weight.nice": "0",
+    "cpu.uclamp.min": "0",
     "cpu.max": f"max {DEFAULT_PERIOD}",
     "cpu.max.burst": "0",
     "cpu.idle": "0",
     "cpuset.cpus": "\n",
     "cpuset.mems": "\n",
     "io.weight": "default",
+    "io.latency": "target=0",
+    "io.prio.class": "no-change",
     "io.max": "rbps=max wbps=max riops=max wiops=max",
     "rdma.max": "hca_handle=max hca_object=max",
 }

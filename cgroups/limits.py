@@ -12,7 +12,7 @@ Sources: the kernel's Documentation/admin-guide/cgroup-v2.rst; OCI runtime-spec 
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from cgroups.errors import ControllerMissing, LimitInvalid
@@ -27,12 +27,13 @@ __all__ = [
     "files",
     "from_oci",
     "needed",
+    "needed_by",
     "settings",
 ]
 
 UNLIMITED = -1
 DEFAULT_PERIOD = 100_000  # microseconds; the kernel's own default in cpu.max
-BY_DEVICE = ("io.weight", "io.max", "rdma.max")
+BY_DEVICE = ("io.weight", "io.max", "io.latency", "rdma.max", "misc.max")
 
 
 class IoMax(NamedTuple):
@@ -236,8 +237,13 @@ def files(limits: Limits) -> dict[str, str]:
 
 def needed(limits: Limits) -> dict[str, str]:
     """{controller: the option that asked for it}. What only lifts a limit needs no controller."""
+    return needed_by(settings(limits))
+
+
+def needed_by(lines: Iterable[Setting]) -> dict[str, str]:
+    """The same for lines. The files cgroup.* are in every cgroup."""
     wanted: dict[str, str] = {}
-    for line in settings(limits):
+    for line in lines:
         if not line.lifts and line.controller != "cgroup":
             wanted.setdefault(line.controller, line.option)
     return wanted

@@ -15,6 +15,7 @@ CREATE_OPTIONS = (
     Opt("blkio-weight-device", "list", "Block IO weight on one disk (/dev/sda:500)"),
     Opt("cap-add", "list", "Add a Linux capability"),
     Opt("cap-drop", "list", "Drop a Linux capability"),
+    Opt("cgroup-conf", "list", "Write to a file of its cgroup (memory.high=64M)"),
     Opt("cgroup-parent", "string", "The cgroup to make the container's own in"),
     Opt("cgroupns", "string", "Cgroup namespace", choices="host private"),
     Opt("cidfile", "string", "Write the container's ID to this file"),

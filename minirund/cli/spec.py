@@ -70,7 +70,12 @@ _HOST_CONFIG = {
     "volume-driver": "VolumeDriver",
     "volumes-from": "VolumesFrom",
 }
-_MAPS = {"annotation": "Annotations", "storage-opt": "StorageOpt", "sysctl": "Sysctls"}
+_MAPS = {
+    "annotation": "Annotations",
+    "cgroup-conf": "CgroupConf",
+    "storage-opt": "StorageOpt",
+    "sysctl": "Sysctls",
+}
 _HEALTH = {"interval": "Interval", "retries": "Retries", "start-period": "StartPeriod", "timeout": "Timeout"}
 
 
@@ -91,7 +96,7 @@ def create_body(args: Parsed, *, detach: bool, console: tuple[int, int] | None =
 
 def update_body(args: Parsed) -> dict[str, Any]:
     """The body of ``POST /containers/{id}/update``: what is given of the options that `update` has."""
-    body = _copied(args, _HOST_CONFIG)
+    body = {**_copied(args, _HOST_CONFIG), **_maps(args, {"cgroup-conf": "CgroupConf"})}
     _set(body, **limits.listed(args))
     if args.given("restart"):
         body["RestartPolicy"] = values.restart_policy(args.text("restart"))
@@ -118,6 +123,10 @@ def _set(target: dict[str, Any], **entries: Any) -> None:
 
 def _copied(args: Parsed, names: dict[str, str]) -> dict[str, Any]:
     return {key: args.value(option) for option, key in names.items() if args.given(option)}
+
+
+def _maps(args: Parsed, names: dict[str, str]) -> dict[str, dict[str, str]]:
+    return {key: values.mapping(args.items(option)) for option, key in names.items() if args.given(option)}
 
 
 def _config(args: Parsed, streams: Sequence[str]) -> dict[str, Any]:
@@ -149,7 +158,7 @@ def _health(args: Parsed) -> dict[str, Any]:
 
 def _host_config(args: Parsed) -> dict[str, Any]:
     host = _copied(args, _HOST_CONFIG)
-    host.update({key: values.mapping(args.items(option)) for option, key in _MAPS.items() if args.given(option)})
+    host.update(_maps(args, _MAPS))
     _set(
         host,
         ExtraHosts=[_extra_host(spec) for spec in args.items("add-host")],

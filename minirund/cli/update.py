@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from minirund.cli.options import Parsed
 
 NAMES = frozenset(
-    "blkio-weight blkio-weight-device cpu-period cpu-quota cpu-rt-period cpu-rt-runtime cpu-shares cpus cpuset-cpus "
-    "cpuset-mems device-read-bps device-read-iops device-write-bps device-write-iops kernel-memory memory "
+    "blkio-weight blkio-weight-device cgroup-conf cpu-period cpu-quota cpu-rt-period cpu-rt-runtime cpu-shares cpus "
+    "cpuset-cpus cpuset-mems device-read-bps device-read-iops device-write-bps device-write-iops kernel-memory memory "
     "memory-reservation memory-swap pids-limit restart".split()
 )
 OPTIONS = tuple(option for option in CREATE_OPTIONS if option.long in NAMES)

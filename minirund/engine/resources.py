@@ -9,7 +9,7 @@ from __future__ import annotations
 from cgroups import limits
 from cgroups.cgroup import Cgroup
 from cgroups.errors import ControllerMissing, LimitInvalid
-from minirund.engine import bounds, devices, machine
+from minirund.engine import bounds, conf, devices, machine
 from minirund.engine.records import Json
 from minirund.errors import InvalidArgument, NotSupported
 from minirund.oci import Rlimit
@@ -40,6 +40,10 @@ def resources(host: Json) -> Json:
 
 def limited(host: Json) -> Json:
     """OCI's ``linux.resources`` without the devices: what becomes cgroup files. Raises InvalidArgument."""
+    return _ours(host) | ({"unified": dict(host["CgroupConf"])} if host.get("CgroupConf") else {})
+
+
+def _ours(host: Json) -> Json:
     sections = {"memory": _memory(host), "cpu": _cpu(host), "pids": _pids(host), "blockIO": _io(host)}
     return {name: section for name, section in sections.items() if section}
 
@@ -54,6 +58,9 @@ def check(host: Json, root: Cgroup) -> list[str]:
         there = machine.look(root)
         bounds.check(host, there)
         warnings = bounds.settle(host, there)
+    by_name = host.get("CgroupConf") or {}
+    if by_name:
+        conf.check(by_name, _ours(host), option_of=lambda name: option(name, host))
     try:
         root.require(limits.needed(limits.from_oci(resources(host))))
     except LimitInvalid as error:
@@ -61,6 +68,8 @@ def check(host: Json, root: Cgroup) -> list[str]:
     except ControllerMissing as error:
         named = ControllerMissing(error.controller, option(error.option, host), error.fix)
         raise NotSupported(str(named)) from None
+    if by_name:
+        conf.attempt(by_name, root)
     return warnings
 
 
@@ -68,6 +77,8 @@ def option(name: str, host: Json) -> str:
     """The option by which a user asked for OCI's name of a limit."""
     if name == "cpu.quota":
         return "--cpus" if host.get("NanoCpus") else "--cpu-quota"
+    if name.startswith("unified "):
+        return f"{conf.OPTION} {name.removeprefix('unified ')}"
     if name == "blockIO.throttle":
         return next(word for key, _, word in THROTTLES if host.get(key))
     return OPTIONS[name]

@@ -1,7 +1,8 @@
 """What an update makes of a HostConfig: the one that is and the fields that are asked for, into the one that will be.
 
 A field that is left out, or 0, stays as it is: in Docker's API an update can't take a value back by 0. So -1 lifts a
-limit (CpuQuota, MemorySwap, PidsLimit), and so does a rate or weight of 0 for a disk. Pure.
+limit (CpuQuota, MemorySwap, PidsLimit), and so do a rate or weight of 0 for a disk, and nothing for a
+cgroup file by name. Pure.
 Source: Docker Engine API, ContainerUpdate; what dockerd 20.10 refuses is refused in its words.
 """
 
@@ -16,8 +17,8 @@ BY_DISK = {
 }  # fmt: skip
 """The fields that are lists with an entry a disk, and what an entry gives it."""
 LIMITS = (
-    "BlkioWeight", "CpuPeriod", "CpuQuota", "CpuShares", "CpusetCpus", "CpusetMems", "Memory", "MemoryReservation",
-    "MemorySwap", "NanoCpus", "PidsLimit", *BY_DISK,
+    "BlkioWeight", "CgroupConf", "CpuPeriod", "CpuQuota", "CpuShares", "CpusetCpus", "CpusetMems", "Memory",
+    "MemoryReservation", "MemorySwap", "NanoCpus", "PidsLimit", *BY_DISK,
 )  # fmt: skip
 """The fields of HostConfig that become cgroup files, and so can change while processes run."""
 AGAINST = (  # what somebody asks for, what the container has, and what is said
@@ -40,7 +41,7 @@ def revised(host: Json, asked: Json) -> Json:
     _check_cpus(host, asked)
     _check_swap(host, asked)
     wanted = {key: value for key, value in asked.items() if key in LIMITS}
-    found = {**host, **wanted, **_disks(host, wanted)}
+    found = {**host, **wanted, **_disks(host, wanted), **_by_name(host, wanted)}
     if "NanoCpus" in wanted and found.get("CpuQuota", 0) < 0:  # a quota that is none would win
         del found["CpuQuota"]
     elif wanted.get("CpuQuota", 0) < 0:
@@ -70,3 +71,11 @@ def _disks(host: Json, wanted: Json) -> Json:
             entries = {entry.get("Path"): entry for entry in (*(host.get(key) or ()), *wanted[key])}
             found[key] = [entry for entry in entries.values() if entry.get(value)]
     return found
+
+
+def _by_name(host: Json, wanted: Json) -> Json:
+    """The cgroup files that are named get what is asked for, or what they said before anybody wrote to them for ""."""
+    if "CgroupConf" not in wanted:
+        return {}
+    files = {**(host.get("CgroupConf") or {}), **wanted["CgroupConf"]}
+    return {"CgroupConf": {file: text for file, text in files.items() if text}}

@@ -11,7 +11,7 @@ from cgroups import limits
 from minirund.cli.options import parse
 from minirund.cli.run_options import RUN_OPTIONS
 from minirund.cli.spec import create_body
-from minirund.engine import bounds, devices, resources
+from minirund.engine import bounds, conf, devices, resources
 from minirund.engine.bounds import Machine
 
 PAGE = Path(__file__).parents[2] / "docs" / "limits.md"
@@ -40,9 +40,17 @@ def test_an_option_becomes_what_the_page_says(row: list[str], monkeypatch: pytes
     assert limits.files(limits.from_oci(resources.limited(host))) == json.loads(files)
 
 
+def test_the_files_that_may_be_named_are_listed() -> None:
+    listed = {row[0]: tuple(row[1].replace("`", "").split(", ")) for row in table("| controller | files |")}
+    assert listed == {
+        controller: tuple(f"{controller}.{name}" for name in names) for controller, names in conf.FILES.items()
+    }
+
+
 def test_every_option_of_a_limit_has_its_row() -> None:
     shown = {word for row in ROWS for word in row[0].split() if word.startswith("--")}
-    options = {*resources.OPTIONS.values(), *(word for _, _, word in resources.THROTTLES), "--cpus", "--cpu-quota"}
+    options = {*resources.OPTIONS.values(), *(word for _, _, word in resources.THROTTLES), conf.OPTION}
+    options |= {"--cpus", "--cpu-quota"}
     assert shown == options
     bounded = {
         word for row in table("| option | what it may be | who goes over the limit |") for word in row[0].split()

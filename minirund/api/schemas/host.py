@@ -134,6 +134,10 @@ class Resources(Body):
     BlkioDeviceWriteBps: list[ThrottleDevice] | None = None
     BlkioDeviceReadIOps: list[ThrottleDevice] | None = None
     BlkioDeviceWriteIOps: list[ThrottleDevice] | None = None
+    CgroupConf: Annotated[
+        dict[str, str] | None,
+        Field(description="Not Docker's: cgroup v2 files and what is written to them, memory.high"),
+    ] = None
     CpuPeriod: Annotated[int, Field(description="Microseconds")] = 0
     CpuQuota: Annotated[int, Field(description="Microseconds in each period")] = 0
     CpuRealtimePeriod: int = 0
