@@ -27,7 +27,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,7 @@ from containment import OWN, PREFIX, Leftovers, observe, settle
 from images import busybox, docker_archive
 
 from cgroups.cgroup import Cgroup, subdirectories
+from minirund.engine.settings import Settings
 
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
@@ -195,11 +196,23 @@ class DaemonHost:
 
     def settle(self) -> int:
         """Wait until it is idle, its pool of namespaces full: the number of its descriptors, once that stays."""
-        found = -1
-        while found != (now := len(os.listdir(f"/proc/{self.pid}/fd"))):
+        found, deadline = -1, time.monotonic() + START_SECONDS
+        while found != (now := self._descriptors(deadline)):
             found = now
             time.sleep(0.2)
         return found
+
+    def _descriptors(self, deadline: float) -> int:
+        """How many it holds with a full pool: each namespace of it is a descriptor that leads to ``net:[NUMBER]``."""
+        while True:
+            held = []
+            for link in os.scandir(f"/proc/{self.pid}/fd"):
+                with suppress(OSError):
+                    held.append(os.readlink(link))
+            if sum(target.startswith("net:") for target in held) >= Settings().pool_size:
+                return len(held)
+            assert time.monotonic() < deadline, f"its pool of namespaces does not fill: {held}"
+            time.sleep(0.05)
 
     def kill9(self) -> None:
         """End the daemon with SIGKILL, as a crash would."""

@@ -65,8 +65,8 @@ def until(true: Callable[[], Any], what: str) -> Any:
 
 
 def process(host: DaemonHost, title: str) -> int:
-    """The one process of the daemon's whose command line begins so."""
-    pids = processes(host, title)
+    """The one process of the daemon's whose command line begins so; one that was just started gets its title soon."""
+    pids: list[int] = until(lambda: processes(host, title), f"no {title}")
     assert len(pids) == 1, (title, pids)
     return pids[0]
 
