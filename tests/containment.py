@@ -21,6 +21,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 if __name__ == "__main__":  # run as a program, from anywhere
@@ -58,6 +59,7 @@ class Place:
         controllers = Cgroup(mount).controllers()
         group = Cgroup(f"{mount}/{name}")
         group.create(controllers)
+        self._claim = claim(group.path)
         # Opened before we enter: the way out, where the new cgroup namespace shows none.
         self._home = os.open(Cgroup.at(own_cgroup()).file("cgroup.procs"), os.O_WRONLY | os.O_CLOEXEC)
         self._above = os.open(mount, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -76,8 +78,8 @@ class Place:
         for path in subdirectories(self.root.path):
             Cgroup(path).remove()
         os.rmdir(self._name, dir_fd=self._above)
-        os.close(self._home)
-        os.close(self._above)
+        for descriptor in (self._home, self._above, self._claim):
+            os.close(descriptor)
 
 
 def own_cgroup() -> str:
@@ -95,13 +97,30 @@ def unshare(mount: str) -> None:
     raise_loopback()
 
 
+def claim(path: str) -> int:
+    """A descriptor of a cgroup that says that somebody lives there. Raises BlockingIOError if somebody else does."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
 def sweep() -> None:
-    """Remove the cgroups, and end the processes, that a session killed midway has left: its pid is in their name."""
+    """Remove the cgroups, and end the processes, that a session killed midway has left.
+
+    Its pid is in their name, but a session in another pid namespace has a pid that we can't look up: its claim is what
+    both can see. The pid protects a cgroup that is not claimed yet.
+    """
     for path in subdirectories(find_mount()):
         name = os.path.basename(path)
         pid = name.removeprefix(PREFIX).partition("-")[0]
         if name.startswith(PREFIX) and pid.isdigit() and not os.path.exists(f"/proc/{pid}"):
-            Cgroup(path).remove()
+            with suppress(BlockingIOError, FileNotFoundError):
+                os.close(claim(path))
+                Cgroup(path).remove()
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,13 @@
 import os
 import socket
 import subprocess
+from pathlib import Path
 
 import pytest
-from containment import Leftovers
+from containment import PREFIX, Leftovers, claim, sweep
 from daemon import DaemonHost
+
+from cgroups.cgroup import Cgroup, find_mount
 
 pytestmark = pytest.mark.root
 
@@ -64,3 +67,19 @@ def test_places_are_apart_from_each_other() -> None:
         assert "only-one" in one.run("ip", "link").stdout
         assert "only-one" not in two.run("ip", "link").stdout
         assert "only-one" not in [name for _, name in socket.if_nameindex()]
+
+
+def test_a_sweep_takes_what_a_killed_session_left_and_not_what_is_claimed() -> None:
+    """A claim says that a session lives whose pid means nothing here: one in another pid namespace."""
+    beyond = int(Path("/proc/sys/kernel/pid_max").read_text())  # no process has it
+    left, claimed = (Cgroup(f"{find_mount()}/{PREFIX}{beyond}-{which}") for which in ("left", "claimed"))
+    for group in (left, claimed):
+        group.create(())
+    token = claim(claimed.path)
+    try:
+        sweep()
+        assert (left.exists(), claimed.exists()) == (False, True)
+    finally:
+        os.close(token)
+    sweep()
+    assert not claimed.exists()
