@@ -134,8 +134,11 @@ def start_time(pid: int) -> int:
 
     One that has ended and only waits for its parent to take note (a zombie) has gone.
     """
-    with open(f"/proc/{pid}/stat", "rb") as file:
-        fields = file.read().rpartition(b")")[2].split()
+    descriptor = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fields = os.read(descriptor, 4096).rpartition(b")")[2].split()
+    finally:
+        os.close(descriptor)
     if fields[0] in (b"Z", b"X"):
         raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
     return int(fields[19])

@@ -40,6 +40,10 @@ MAX_DESCRIPTORS = 250  # the kernel's SCM_MAX_FD is 253
 STDIN, STDOUT, STDERR = 0, 1, 2
 
 
+STARTED = b'{"v": 1, "type": "Started", "pid": %d, "time": %d}'
+"""``Started`` as a template: a shim sends it while it has touched as little memory as can be (runtime/birth.py)."""
+
+
 class ProtocolError(Exception):
     """The other side sent something that is no message."""
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 from cgroups.cgroup import Cgroup
@@ -29,7 +28,7 @@ from minirund.engine.recover import recover
 from minirund.engine.restarts import Restarts
 from minirund.engine.runner import Runner
 from minirund.engine.settings import Settings
-from minirund.engine.shims import Spawner
+from minirund.engine.shims import Command, Spawner
 from minirund.engine.stats import Statistics
 from minirund.engine.store import Store
 from minirund.engine.system import System
@@ -79,7 +78,7 @@ class Engine:
         self.metrics = Metrics(self._catalog, self.stats, self._runner.starts, self.events, self.system)
 
     @classmethod
-    async def open(cls, settings: Settings, command: Callable[[int], list[str]]) -> Engine:
+    async def open(cls, settings: Settings, command: Command) -> Engine:
         """Start the spawner, take up what runs, clear up what is left over. ``command``: see shims.Spawner."""
         places = Places(cgroup_root(), settings.cgroup_parent)
         os.makedirs(settings.exec_root, mode=0o711, exist_ok=True)

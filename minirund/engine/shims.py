@@ -23,6 +23,7 @@ from minirund.errors import EngineError, Unavailable
 
 log = logging.getLogger(__name__)
 
+Command = Callable[[int, tuple[int, int]], list[str]]
 Descriptors = tuple[int, ...] | list[int]
 SHORT_LIFE = 1.0  # seconds
 
@@ -103,8 +104,8 @@ class Link:
 class Spawner:
     """The zygote process that forks shims. It is started again whenever it has gone."""
 
-    def __init__(self, command: Callable[[int], list[str]], token: int) -> None:
-        """``command(descriptor)`` is the argument vector of a spawner whose control socket is ``descriptor``.
+    def __init__(self, command: Command, token: int) -> None:
+        """``command(descriptor, limit)``: the argument vector of a spawner with this control socket and RLIMIT_NOFILE.
 
         A copy of ``token`` goes with every Launch; it stays the caller's. See locks.py.
         """
@@ -126,12 +127,11 @@ class Spawner:
         channel, theirs = wire.Channel.pair()
         with theirs:
             self._process = subprocess.Popen(
-                self._command(theirs.fileno()),
+                self._command(theirs.fileno(), self._descriptors),
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
             )
-        resource.prlimit(self._process.pid, resource.RLIMIT_NOFILE, self._descriptors)
         self._link = Link(channel, self._on_message, self._on_end)
         self._started = time.monotonic()
 

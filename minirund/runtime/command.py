@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import sys
 
-CODE = "import sys; sys.path += {path!r}; from minirund.runtime import sealed; sealed.main({control})"
+CODE = "import sys; sys.path += {path!r}; from minirund.runtime import sealed; sealed.main({control}, {descriptors})"
 
 
 def module_path() -> list[str]:
@@ -26,7 +26,10 @@ def module_path() -> list[str]:
     return [ours, *(os.path.abspath(each) for each in theirs if each != ours)]
 
 
-def command(control: int) -> list[str]:
-    """The command line of a spawner whose control socket (AF_UNIX, SOCK_SEQPACKET) it inherits as ``control``."""
-    code = CODE.format(path=module_path(), control=control)
+def command(control: int, descriptors: tuple[int, int] | None = None) -> list[str]:
+    """The command line of a spawner whose control socket (AF_UNIX, SOCK_SEQPACKET) it inherits as ``control``.
+
+    ``descriptors``: the limit RLIMIT_NOFILE, soft and hard, that it and all containers begin with; None: as it is.
+    """
+    code = CODE.format(path=module_path(), control=control, descriptors=descriptors)
     return [os.path.realpath(sys.executable), "-I", "-S", "-c", code]

@@ -62,7 +62,10 @@ class Context:
         self.report: socket.socket
         """To the shim: the terminal's master, a failure; its end when execve has happened."""
         self.joins: list[Joined] = []
-        self.seccomp = b""
+        self.run, self.shim = "", 0
+        """init's only: the run directory, the shim's process ID."""
+        self.seccomp = -1
+        """A memfd with the filter program; -1 for none."""
         self.root = -1
         """The container's root directory, until it is everybody's."""
         self.output = True

@@ -14,7 +14,6 @@ from collections import deque
 from collections.abc import Callable
 
 from minirund import wire
-from minirund.bundle import Bundle
 from minirund.runtime.loop import GONE, READ, WRITE, Loop
 
 Receive = Callable[[wire.Message, list[int]], None]
@@ -23,31 +22,24 @@ Receive = Callable[[wire.Message, list[int]], None]
 class Control:
     """Owns the connection and the listening socket."""
 
-    def __init__(self, loop: Loop, first: socket.socket, receive: Receive, state: Callable[[], wire.State]) -> None:
+    def __init__(self, loop: Loop, first: int, receive: Receive, state: Callable[[], wire.State]) -> None:
         self._loop, self._receive, self._state = loop, receive, state
         self._channel: wire.Channel | None = None
         self._queue: deque[wire.Message] = deque()
         self._listener: socket.socket | None = None
         self._inode = 0
-        self._take(wire.Channel(first))
+        self._take(wire.Channel(socket.socket(fileno=first)))
 
     @property
     def connected(self) -> bool:
         """Whether a daemon listens."""
         return self._channel is not None
 
-    def listen(self, bundle: Bundle) -> None:
-        """Make shim.sock. The path may be longer than a socket's name can be: it is bound by its directory."""
-        self._path = bundle.shim_socket
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self._path)
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
-        with wire.short_path(self._path) as path:
-            listener.bind(path)
-        os.chmod(self._path, 0o600)
-        listener.listen(8)
-        self._listener, self._inode = listener, os.stat(self._path).st_ino
-        self._loop.watch(listener.fileno(), READ, lambda _events: self._accept(listener))
+    def listen(self, listener: int, path: str, inode: int) -> None:
+        """Open the door: ``listener`` is shim.sock, at ``path``, of this inode number."""
+        self._listener = made = socket.socket(fileno=listener)
+        self._path, self._inode = path, inode
+        self._loop.watch(listener, READ, lambda _events: self._accept(made))
 
     def send(self, message: wire.Message) -> None:
         """Say it to the daemon, if there is one."""

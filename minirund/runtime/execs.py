@@ -6,20 +6,15 @@ by one's children: the shim itself enters it for that, once, and stays outside w
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from minirund import wire
-from minirund.bundle import Bundle
 from minirund.errors import MinirundError, StartFailed
 from minirund.runtime import init, syscalls
-from minirund.runtime.context import Context, Joined, namespaces_of
+from minirund.runtime.context import Context, Host, Joined, namespaces_of
 from minirund.runtime.control import Control
 from minirund.runtime.loop import Loop
 from minirund.runtime.process import Process
+from minirund.runtime.start import Start
 from minirund.runtime.stdio import Session
-
-if TYPE_CHECKING:
-    from minirund.runtime.shim import Prepared
 
 ENGINES_OWN, NOT_EXECUTABLE = 125, 126
 REMEMBERED = 256  # exit codes kept for a daemon that was away
@@ -70,11 +65,9 @@ class Exec:
 class Execs:
     """All of a container's. Owns their processes and sessions."""
 
-    def __init__(
-        self, loop: Loop, control: Control, prepared: Prepared, bundle: Bundle, container: Process, cgroup: int
-    ) -> None:
+    def __init__(self, loop: Loop, control: Control, host: Host, start: Start, container: Process, cgroup: int) -> None:
         self.loop, self.control = loop, control
-        self._prepared, self._bundle, self._container, self._cgroup = prepared, bundle, container, cgroup
+        self._host, self._start, self._container, self._cgroup = host, start, container, cgroup
         self._running: dict[str, Exec] = {}
         self._closing: list[Exec] = []
         self._codes: dict[str, int] = {}
@@ -92,9 +85,9 @@ class Execs:
             made.failed(init.failure(error, "exec"))
 
     def _context(self, message: wire.Exec) -> Context:
-        config = self._prepared.config
-        ctx = Context(self._prepared.host, self._bundle.directory, config, message.process)
-        ctx.seccomp, ctx.is_exec = self._prepared.seccomp, True
+        config = self._start.plan()
+        ctx = Context(self._host, self._start.told["bundle"], config, message.process)
+        ctx.seccomp, ctx.is_exec = self._start.get("seccomp"), True
         kinds = namespaces_of(config)
         if kinds & syscalls.CLONE_NEWPID and not self._in_pid_namespace:
             syscalls.setns(self._container.pidfd, syscalls.CLONE_NEWPID)

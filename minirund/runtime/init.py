@@ -13,16 +13,24 @@ go, and with them its mounts.
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Callable
 from typing import NoReturn
 
 from minirund import wire
+from minirund.bundle import Bundle
 from minirund.errors import StartFailed, StepFailed
 from minirund.runtime import devices, program, rootfs, security, syscalls
-from minirund.runtime.context import Context
+from minirund.runtime.context import Context, Host
+from minirund.runtime.start import Start
 
 Step = Callable[[Context], None]
 LONGEST = 1000  # characters
+
+
+def write_shim_pid(ctx: Context) -> None:
+    """shim.pid, for a daemon that comes later. Done here, since each page that the shim writes to stays its own."""
+    Bundle(ctx.bundle, ctx.run).write_shim_pid(ctx.shim)
 
 
 def new_session(_ctx: Context) -> None:
@@ -96,6 +104,7 @@ BECOME: tuple[Step, ...] = (
 """Inside, furnished: who it is, what it may do, its program. The same for init and for an exec."""
 
 STEPS: tuple[Step, ...] = (
+    write_shim_pid,
     new_session,
     connect_pipes,
     join_namespaces,
@@ -138,6 +147,26 @@ EXEC_STEPS: tuple[Step, ...] = (
     *BECOME,
 )
 """From clone3 to execve, in a container that runs."""
+
+
+def main(host: Host, start: Start, shim: int) -> NoReturn:
+    """init, cloned: from what the shim was told to the container's program. ``shim`` is its process ID."""
+    try:
+        become(context_of(host, start, shim), STEPS)
+    finally:
+        os._exit(1)
+
+
+def context_of(host: Host, start: Start, shim: int) -> Context:
+    """What init's steps work on."""
+    plan = start.plan()
+    ctx = Context(host, start.told["bundle"], plan, plan.get("process") or {})
+    ctx.report = socket.socket(fileno=start.get("init"))
+    ctx.shim, ctx.run = shim, start.told["run"]
+    ctx.joins, ctx.seccomp = start.joins(), start.get("seccomp")
+    if not ctx.terminal:
+        ctx.stdio = (start.get("init0"), start.get("init1"), start.get("init2"))
+    return ctx
 
 
 def become(ctx: Context, steps: tuple[Step, ...]) -> NoReturn:

@@ -67,9 +67,8 @@ def parse(record: bytes) -> tuple[int, bytes]:
 class LogWriter:
     """Appends to a log. Owns the descriptor."""
 
-    def __init__(self, path: str) -> None:
-        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
-        self.path = path
+    def __init__(self, path: str, descriptor: int) -> None:
+        self.path, self._descriptor = path, descriptor
         self._open_lines = {STDOUT: b"", STDERR: b""}
         self._lost = 0
 

@@ -73,10 +73,20 @@ class Process:
                 init.become(ctx, steps)
         finally:
             self._close_childs_ends(ctx)
+        self._listen(report)
+        if pipes is not None:
+            self.connect(pipes)
+
+    def adopt(self, pid: int, pidfd: int, report: int) -> None:
+        """A child that was cloned before we were awake. ``report`` is -1 if it has reached execve."""
+        self.pid, self.pidfd, self._ready = pid, pidfd, report < 0
+        self._listen(socket.socket(fileno=report) if report >= 0 else None)
+
+    def _listen(self, report: socket.socket | None) -> None:
         self._report = report
-        report.setblocking(False)
-        self._connect(pipes)
-        self._loop.watch(report.fileno(), READ, lambda _events: self._read_report(report))
+        if report is not None:
+            report.setblocking(False)
+            self._loop.watch(report.fileno(), READ, lambda _events: self._read_report(report))
         self._loop.watch(self.pidfd, READ, lambda _events: self._reap())
 
     def _close_childs_ends(self, ctx: Context) -> None:
@@ -84,9 +94,8 @@ class Process:
         for descriptor in set(ctx.stdio or ()):
             os.close(descriptor)
 
-    def _connect(self, pipes: Pipes | None) -> None:
-        if pipes is None:
-            return
+    def connect(self, pipes: Pipes) -> None:
+        """Its output, and its stdin, to the session."""
         for descriptor, stream in ((pipes.stdout, wire.STDOUT), (pipes.stderr, wire.STDERR)):
             if descriptor >= 0:
                 self._session.add_output(descriptor, stream)

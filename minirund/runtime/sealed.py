@@ -10,16 +10,21 @@ mount: one that has no place in any tree, can't be remounted by name, and goes a
 from __future__ import annotations
 
 import os
+import resource
 import sys
 
 from minirund.runtime import lean
 
 SEALED = "MINIRUND_SEALED"
+AT_ONCE = {"LD_BIND_NOW": "1"}
+"""ld.so(8) looks the C library's functions up now, and not in every process forked from us, at each one's first use."""
 
 
-def main(control: int) -> None:
-    """Seal, then spawn. Runs twice: before and after the second execve."""
+def main(control: int, descriptors: tuple[int, int] | None = None) -> None:
+    """Seal, then spawn. Runs twice: before and after the second execve. ``descriptors``: see command.py."""
     remove = lean.install()
+    if descriptors is not None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, descriptors)
     if os.environ.pop(SEALED, "") != "yes":
         execute_sealed()
     from minirund.runtime import spawner  # noqa: PLC0415 - what is imported before the stand-ins is imported in full
@@ -36,6 +41,6 @@ def execute_sealed() -> None:
     tree = syscalls.open_tree(syscalls.AT_FDCWD, interpreter)
     syscalls.mount_setattr(tree, syscalls.MOUNT_ATTR_RDONLY, named=interpreter)
     try:
-        os.execve(tree, [interpreter, *sys.orig_argv[1:]], {**os.environ, SEALED: "yes"})  # noqa: S606
+        os.execve(tree, [interpreter, *sys.orig_argv[1:]], {**os.environ, SEALED: "yes", **AT_ONCE})  # noqa: S606
     except OSError as error:
         raise StepFailed("execute the sealed interpreter", error.errno or 0, interpreter) from error

@@ -19,6 +19,7 @@ from typing import Any
 from minirund.errors import StartFailed, StepFailed
 from minirund.runtime import paths, syscalls, users
 from minirund.runtime.context import Context
+from minirund.runtime.start import read_memfd
 
 NAMES = (
     "CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP LINUX_IMMUTABLE NET_BIND_SERVICE "
@@ -103,14 +104,14 @@ def set_no_new_privs(ctx: Context) -> None:
 
 def load_seccomp_early(ctx: Context) -> None:
     """The system call filter, while CAP_SYS_ADMIN is still there to load it; it must allow the few steps after it."""
-    if ctx.seccomp and not ctx.process.get("noNewPrivileges"):
-        syscalls.load_seccomp(ctx.seccomp)
+    if ctx.seccomp >= 0 and not ctx.process.get("noNewPrivileges"):
+        syscalls.load_seccomp(read_memfd(ctx.seccomp))
 
 
 def load_seccomp_late(ctx: Context) -> None:
     """The same as the last step of all, where no_new_privs makes it possible without privileges."""
-    if ctx.seccomp and ctx.process.get("noNewPrivileges"):
-        syscalls.load_seccomp(ctx.seccomp)
+    if ctx.seccomp >= 0 and ctx.process.get("noNewPrivileges"):
+        syscalls.load_seccomp(read_memfd(ctx.seccomp))
 
 
 def drop_bounding_set(ctx: Context) -> None:

@@ -1,9 +1,10 @@
 """The shim: one process per container, from its start to the last word about its end. It outlives the daemon.
 
-    Launch ─▶ cgroup, init ──▶ Started ──▶ output, clients, execs ... ──▶ init ends ──▶ Exited ──▶ Release ─▶ gone
-                     └──────▶ Failed ─▶ gone
+    Start ─▶ init ──▶ Started ──▶ output, clients, execs ... ──▶ init ends ──▶ Exited ──▶ Release ─▶ gone
+              └─────▶ Failed ─▶ gone
 
-It is a fork of the spawner, and a single thread around one epoll. What it holds: the container's stdio, its cgroup,
+Here is the shim that is awake; what it is before, and why it sleeps first, is in birth.py. It is a fork of the zygote,
+and a single thread around one epoll. What it holds: the container's stdio, its cgroup,
 init's pidfd, the clients. What it writes: container.log, exit.json, shim.sock and shim.pid. Init and the execs are its
 children, so their exit codes come here and can't be lost with the daemon.
 
@@ -20,56 +21,40 @@ import os
 import signal
 import socket
 import time
-from typing import Any, NamedTuple, NoReturn
 
-from cgroups import devices as device_programs
-from cgroups.cgroup import ACCOUNTED, Cgroup
+from cgroups.cgroup import Cgroup
 from cgroups.errors import CgroupError
-from cgroups.limits import from_oci, settings
 from minirund import wire
 from minirund.bundle import Bundle
-from minirund.errors import StepFailed
-from minirund.runtime import init, syscalls
+from minirund.runtime import syscalls
 from minirund.runtime.clients import Waiters
-from minirund.runtime.context import Context, Host, Joined, kind_of, new_namespaces
+from minirund.runtime.context import Host
 from minirund.runtime.control import Control
 from minirund.runtime.execs import Execs
 from minirund.runtime.log import LogWriter
 from minirund.runtime.loop import Loop
-from minirund.runtime.process import Process
+from minirund.runtime.process import Pipes, Process
+from minirund.runtime.start import Born, Start
 from minirund.runtime.stdio import Session
-
-
-class Prepared(NamedTuple):
-    """What the spawner has worked out once for many containers, and the shim finds in its memory."""
-
-    host: Host
-    config: dict[str, Any]
-    seccomp: bytes
-    device_program: int  # descriptor, -1 for none
 
 
 class Shim:
     """One container's life. Owns everything that it made."""
 
-    def __init__(self, launch: wire.Launch, prepared: Prepared, report: socket.socket, netns: int) -> None:
-        self.id, self.prepared, self.config, self.netns = launch.id, prepared, prepared.config, netns
-        self.bundle = Bundle(launch.bundle, launch.run)
+    def __init__(self, host: Host, start: Start, born: Born) -> None:
+        self.id, self.start = start.id, start
+        self.bundle = Bundle(start.told["bundle"], start.told["run"])
         self.loop = Loop()
-        self.control = Control(self.loop, report, self._receive, self._state)
+        self.control = Control(self.loop, start.take("daemon"), self._receive, self._state)
         self.waiters = Waiters(self.loop)
-        extension = self.config.get("minirund") or {}
-        self.stdin, self.log = bool(extension.get("stdin")), extension.get("log")
-        once = bool(extension.get("stdin_once"))
-        self.session = Session(self.loop, self.stdin, once, self._outputs_ended)
+        stdin, once = start.told.get("stdin") or (False, False)
+        self.session = Session(self.loop, stdin, once, self._outputs_ended)
         self.process = Process(self.loop, self.session, self._on_started, self._on_failed, self._on_exited)
-        self.cgroup: Cgroup | None = None
-        self.cgroup_fd = -1
-        self.execs: Execs | None = None
-        self.started = 0
+        self.cgroup = Cgroup(start.told["cgroup"]) if "cgroup" in start.told else None
+        self.cgroup_fd = start.take("cgroup")
+        self.execs = Execs(self.loop, self.control, host, start, self.process, self.cgroup_fd)
+        self.started = born.started
         self.code: int | None = None
-        self.token = -1
-        """Held while the start is under way (see ``wire.Launch``)."""
         self.oom = False
         self.exited: wire.Exited | None = None
         self.done = False
@@ -77,84 +62,37 @@ class Shim:
 
     # --- the start
 
-    def open_session(self) -> None:
-        """The log, before anybody is attached who may want it replayed."""
-        if self.log:
-            self.session.log = LogWriter(os.path.join(self.bundle.directory, self.log))
+    def take_over(self, born: Born) -> None:
+        """What was opened for us, and init. The log comes before anybody is attached who may want it replayed."""
+        start = self.start
+        if start.get("log") >= 0:
+            self.session.log = LogWriter(start.told["log"], start.take("log"))
+        if start.get("listener") >= 0:
+            self.control.listen(start.take("listener"), self.bundle.shim_socket, start.told["door"])
+        self.take_clients()
+        if born.pid:
+            self.process.adopt(born.pid, born.pidfd, start.take("report"))
+            self.process.connect(Pipes(*map(start.take, ("stdin", "stdout", "stderr"))))
 
-    def take_clients(self, clients: list[wire.Attach | wire.Wait], descriptors: list[int]) -> None:
+    def take_clients(self) -> None:
         """Those who are there from the start miss nothing."""
-        for client in clients:
-            if isinstance(client, wire.Wait):
-                self.waiters.add(descriptors.pop(0), client)
-            else:
-                self.session.attach(descriptors.pop(0), client)
-
-    def launch(self) -> None:
-        """Up to init's clone, and, while that works, our own files. Raises StepFailed, CgroupError, OSError."""
-        self.bundle.clear_exit()
-        self.refuse_what_is_not_done()
-        self.make_cgroup()
-        self.start_init()
-        self.control.listen(self.bundle)
-        self.bundle.write_shim_pid(os.getpid())
-
-    def refuse_what_is_not_done(self) -> None:
-        """Parts of the specification that this runtime does not carry out: not passed over. Raises StepFailed."""
-        if any((self.config.get("hooks") or {}).values()):
-            raise StepFailed("config.json: hooks are not offered")
-        if (self.config.get("process") or {}).get("apparmorProfile"):
-            raise StepFailed("config.json: process.apparmorProfile is not offered: there are no AppArmor profiles here")
-
-    def start_init(self) -> None:
-        """clone3, into the cgroup and the namespaces. Raises StepFailed, OSError."""
-        process = self.config.get("process") or {}
-        ctx = Context(self.prepared.host, self.bundle.directory, self.config, process)
-        ctx.seccomp = self.prepared.seccomp
-        ctx.joins = self.open_joined()
-        for each in ctx.joins:
-            if each.kind == syscalls.CLONE_NEWPID:
-                syscalls.setns(each.descriptor, each.kind, each.path)  # takes effect for children
-        joined = sum({each.kind for each in ctx.joins})
-        self.process.start(ctx, init.STEPS, new_namespaces(self.config, joined), self.cgroup_fd, self.stdin)
-        for each in ctx.joins:
-            os.close(each.descriptor)
-        self.netns = -1
-
-    def make_cgroup(self) -> None:
-        """The container's cgroup, with its limits and its device program, before anybody lives in it."""
-        linux = self.config.get("linux") or {}
-        path, resources = linux.get("cgroupsPath"), linux.get("resources") or {}
-        if not path:
+        packed = self.start.take("clients")
+        if packed < 0:
             return
-        if not self.prepared.host.cgroup_mount:
-            raise StepFailed("make the cgroup: no cgroup v2 hierarchy is mounted")
-        self.cgroup = Cgroup(os.path.join(self.prepared.host.cgroup_mount, path.strip("/")))
-        self.cgroup.create(self.prepared.host.controllers.intersection(ACCOUNTED))
-        limits = from_oci(resources)
-        if settings(limits):
-            self.cgroup.apply(limits)
-        self.cgroup_fd = self.cgroup.open()
-        if self.prepared.device_program >= 0:
-            device_programs.attach_loaded(self.cgroup_fd, self.prepared.device_program)
-            os.close(self.prepared.device_program)
-
-    def open_joined(self) -> list[Joined]:
-        """Open the namespaces that others made, while the host's /proc is in sight."""
-        found = []
-        for each in (self.config.get("linux") or {}).get("namespaces") or ():
-            kind, path = kind_of(each["type"]), each.get("path")
-            if path:
-                found.append(Joined(os.open(path, os.O_RDONLY | os.O_CLOEXEC), kind, path))
-            elif kind == syscalls.CLONE_NEWNET and self.netns >= 0:
-                found.append(Joined(self.netns, kind, "network"))
-        return found
+        with wire.Channel(socket.socket(fileno=packed)) as channel:
+            received = channel.receive()
+        launch, descriptors = received or (None, [])
+        assert isinstance(launch, wire.Launch)  # noqa: S101 - prepare.py has put it there
+        for client, descriptor in zip(launch.clients, descriptors, strict=True):
+            if isinstance(client, wire.Wait):
+                self.waiters.add(descriptor, client)
+            else:
+                self.session.attach(descriptor, client)
 
     def _on_started(self) -> None:
         self.started = time.time_ns()
-        self.execs = Execs(self.loop, self.control, self.prepared, self.bundle, self.process, self.cgroup_fd)
         self.control.send(wire.Started(self.process.pid, self.started))
-        self.close_token()
+        self.start.close("token")
 
     def _on_failed(self, failed: wire.Failed) -> None:
         self.fail(failed)
@@ -167,14 +105,8 @@ class Shim:
         self.waiters.answer(failed.exit_code, removed=True)
         self.control.send(failed)
         self.control.close()
-        self.close_token()
+        self.start.close("token")
         self.done = True
-
-    def close_token(self) -> None:
-        """The start is over: a new daemon may look what has become of it."""
-        if self.token >= 0:
-            os.close(self.token)
-            self.token = -1
 
     # --- while it runs
 
@@ -205,14 +137,13 @@ class Shim:
 
     def start_exec(self, message: wire.Exec, client: int) -> None:
         """Another process in the container."""
-        execs = self.execs or Execs(self.loop, self.control, self.prepared, self.bundle, self.process, self.cgroup_fd)
-        execs.start(message, client, running=self.started > 0 and self.exited is None)
+        self.execs.start(message, client, running=self.started > 0 and self.exited is None)
 
     def resize(self, message: wire.Resize) -> None:
         """A terminal has another size."""
         if not message.exec_id:
             self.session.resize(message.height, message.width)
-        elif self.execs is not None:
+        else:
             self.execs.resize(message)
 
     def signal(self, number: int) -> None:
@@ -222,8 +153,7 @@ class Shim:
                 signal.pidfd_send_signal(self.process.pidfd, number)
 
     def _state(self) -> wire.State:
-        execs = self.execs
-        codes, pids = (execs.codes(), execs.pids()) if execs is not None else ({}, {})
+        codes, pids = self.execs.codes(), self.execs.pids()
         return wire.State(self.process.pid, self.started, self.exited, codes, pids, self.waiters.until_removed())
 
     # --- the end
@@ -233,8 +163,7 @@ class Shim:
         self.code, self.oom = code, self.was_oom_killed()
         if self.cgroup is not None and not self.config_has_pid_namespace():
             self.cgroup.kill()
-        if self.execs is not None:
-            self.execs.finish()
+        self.execs.finish()
         self.session.process_ended()
 
     def _outputs_ended(self) -> None:
@@ -252,7 +181,7 @@ class Shim:
 
     def config_has_pid_namespace(self) -> bool:
         """Whether init's end is the end of all."""
-        return bool(new_namespaces(self.config, 0) & syscalls.CLONE_NEWPID)
+        return bool(self.start.told["namespaces"] & syscalls.CLONE_NEWPID)
 
     def was_oom_killed(self) -> bool:
         """Whether the kernel killed somebody in it for want of memory."""
@@ -304,40 +233,17 @@ class Shim:
             self.loop.turn()
         self.remove_run_files()
         self.control.close()
-        while self.session.has_clients or (self.execs is not None and self.execs.have_clients):
+        while self.session.has_clients or self.execs.have_clients:
             self.loop.turn()
 
 
-def main(launch: wire.Launch, prepared: Prepared, descriptors: list[int]) -> NoReturn:
-    """The shim's life; the spawner has forked, and these descriptors are ours."""
-    code = 1
-    try:
-        serve(launch, prepared, descriptors)
-        code = 0
-    except BaseException as error:
-        warn(f"shim of {launch.id}: {type(error).__name__}: {error}")
-        if os.environ.get("MINIRUND_DEBUG"):
-            import traceback  # noqa: PLC0415
-
-            traceback.print_exc()
-    os._exit(code)
-
-
-def serve(launch: wire.Launch, prepared: Prepared, descriptors: list[int]) -> None:
-    """Start the container, and stay with it."""
-    os.setsid()
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    syscalls.set_title(f"minirund-shim {launch.id}")
-    report = socket.socket(fileno=descriptors.pop(0))
-    shim = Shim(launch, prepared, report, descriptors.pop(0) if launch.has_netns else -1)
-    shim.token = descriptors.pop() if launch.has_token else -1
-    try:
-        shim.open_session()
-        shim.take_clients(launch.clients, descriptors)
-        shim.launch()
-    except Exception as error:  # whatever is wrong with a configuration: the daemon hears of it
-        shim.fail(init.failure(error, "prepare the container"))
-    wire.close_all(descriptors)
+def wake(host: Host, start: Start, born: Born) -> None:
+    """The whole shim, from here to its end."""
+    start.forget(born)
+    shim, failed = Shim(host, start, born), start.failed() or born.failed
+    shim.take_over(born)
+    if failed is not None:
+        shim.fail(failed)
     gc.enable()
     shim.run()
 

@@ -1,109 +1,49 @@
-"""The spawner: a small process that forks. Each ``Launch`` on its socket becomes a shim.
+"""The spawner: prepares starts, and has shims waiting for them. Each ``Launch`` on its socket becomes a container.
+
+    daemon ──Launch──▶ spawner ──Start──▶ shim, waiting ──clone3──▶ init
+                          │                 ▲
+                          └──fork, once──▶ zygote ──fork, ahead of each──
 
 A fork copies page tables, so the daemon, big and with threads, does not fork. This process is started before it grows,
-imports all that a shim or an init will ever need, puts those objects out of the garbage collector's sight (which would
-write to each, and so copy every page), and waits. A shim is a fork of it: under a millisecond, and most of its memory
-is shared with all the others.
+imports all that a shim or an init will ever need, and puts those objects out of the garbage collector's sight (which
+would write to each, and so copy every page). Then it divides. The copy is the zygote (zygote.py), which does nothing
+but fork shims: what it writes to memory, each shim pays for with pages of its own. We ourselves may work: prepare.py.
 
-What several containers have in common is done here once: the seccomp profile's program and the device program.
-The spawner ends when its socket does; the shims stay.
+The spawner ends when its socket does, and the zygote and the shim that waits with it; the shims with a container stay.
 """
 
 from __future__ import annotations
 
 import contextlib
 import gc
-import json
 import os
 import signal
 import socket
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import NoReturn
 
-from cgroups import devices as device_programs
 from cgroups.cgroup import Cgroup, find_mount
 from cgroups.errors import NoCgroup2
 from minirund import wire
-from minirund.bundle import Bundle
-from minirund.runtime import init, seccomp, shim, syscalls
+from minirund.runtime import syscalls, zygote
 from minirund.runtime.context import Host
-
-CACHED = 64
-
-
-class Cache:
-    """Compiled programs by the text they were made from; the oldest goes first."""
-
-    def __init__(self, full_library: Callable[[], None]) -> None:
-        self._full_library = full_library
-        self._filters: dict[str, bytes] = {}
-        self._devices: dict[str, int] = {}
-
-    def filter(self, profile: dict[str, Any] | None) -> bytes:
-        """The seccomp program for a profile. Raises StepFailed, OSError."""
-        if not profile:
-            return b""
-        key = json.dumps(profile)
-        if key not in self._filters:
-            self._filters[key] = seccomp.compile_aside(profile, self._full_library)
-            if len(self._filters) > CACHED:
-                del self._filters[next(iter(self._filters))]
-        return self._filters[key]
-
-    def device_program(self, rules: list[dict[str, Any]] | None) -> int:
-        """A loaded device program, as a descriptor that stays ours; -1 for no rules. Raises CgroupError."""
-        if not rules:
-            return -1
-        key = json.dumps(rules)
-        if key not in self._devices:
-            self._devices[key] = device_programs.load_or_explain(device_programs.program(rules))
-            if len(self._devices) > CACHED:
-                os.close(self._devices.pop(next(iter(self._devices))))
-        return self._devices[key]
-
-    def keep_only(self, program: int) -> None:
-        """In a shim: close the device programs that are not its own."""
-        for each in self._devices.values():
-            if each != program:
-                os.close(each)
+from minirund.runtime.prepare import Cache, prepare
 
 
 class Spawner:
-    """The loop. Owns the control channel."""
+    """The loop. Owns the control channel, and our end of the way to the shims."""
 
-    def __init__(self, channel: wire.Channel, host: Host, full_library: Callable[[], None]) -> None:
-        self._channel, self._host, self._cache = channel, host, Cache(full_library)
+    def __init__(self, channel: wire.Channel, door: socket.socket, host: Host, cache: Cache) -> None:
+        self._channel, self._door, self._host, self._cache = channel, door, host, cache
 
     def run(self) -> None:
-        """Until the daemon has gone."""
+        """Until the daemon has gone, or the zygote."""
         while (received := self._channel.receive()) is not None:
             message, descriptors = received
-            if isinstance(message, wire.Launch) and descriptors:
-                self._launch(message, descriptors)
-            wire.close_all(descriptors)
-
-    def _launch(self, launch: wire.Launch, descriptors: list[int]) -> None:
-        """Fork a shim; what fails before that is reported from here."""
-        try:
-            prepared = self._prepare(launch)
-            pid = os.fork()
-        except Exception as error:  # whatever is wrong with a bundle must not end the spawner
-            self._refuse(descriptors[0], error)
-            return
-        if pid == 0:
-            self._channel.close()
-            self._cache.keep_only(prepared.device_program)
-            shim.main(launch, prepared, descriptors)
-
-    def _prepare(self, launch: wire.Launch) -> shim.Prepared:
-        config = Bundle(launch.bundle, launch.run).read_config()
-        linux = config.get("linux") or {}
-        program = self._cache.device_program((linux.get("resources") or {}).get("devices"))
-        return shim.Prepared(self._host, config, self._cache.filter(linux.get("seccomp")), program)
-
-    def _refuse(self, report: int, error: Exception) -> None:
-        with contextlib.suppress(OSError), wire.Channel(socket.socket(fileno=os.dup(report))) as channel:
-            channel.send(init.failure(error, "prepare the start"))
+            if not (isinstance(message, wire.Launch) and descriptors):
+                wire.close_all(descriptors)
+                continue
+            prepare(self._host, self._cache, message, descriptors).send(self._door)
 
 
 def close_input_and_output() -> None:
@@ -133,9 +73,20 @@ def main(control: int, full_library: Callable[[], None]) -> NoReturn:
     os.chdir("/")
     os.set_inheritable(control, False)
     close_input_and_output()
+    host = look_at_host()
+    door, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     gc.collect()
     gc.disable()
     gc.freeze()
-    channel = wire.Channel(socket.socket(fileno=control))
-    Spawner(channel, look_at_host(), full_library).run()
+    child = os.fork()
+    if child == 0:
+        os.close(control)
+        door.close()
+        zygote.run(theirs, host)
+    theirs.close()
+    with contextlib.suppress(OSError):  # EPIPE: the zygote was killed; the daemon starts another spawner
+        Spawner(wire.Channel(socket.socket(fileno=control)), door, host, Cache(full_library)).run()
+    door.close()
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(child, 0)  # so that who waits for us finds nobody left
     os._exit(0)

@@ -20,6 +20,10 @@ import prctl
 from minirund.errors import StepFailed
 
 _LIBC: Final = ctypes.PyDLL(None, use_errno=True)
+# Looked up here, once. A handle makes a function object at the first use of its name: in every init, that is, for
+# some 50 page faults in all.
+_syscall, _mount, _umount2, _prctl = _LIBC.syscall, _LIBC.mount, _LIBC.umount2, _LIBC.prctl
+_setns, _unshare, _sethostname, _setdomainname = _LIBC.setns, _LIBC.unshare, _LIBC.sethostname, _LIBC.setdomainname
 _ARM: Final = os.uname().machine == "aarch64"
 
 # Numbers above 423 are the same on every architecture.
@@ -68,7 +72,7 @@ def clone3(flags: int, cgroup: int = -1) -> tuple[int, int]:
     # set_tid_size, cgroup
     sigchld = 17
     args = struct.pack("=11Q", flags, ctypes.addressof(pidfd), 0, 0, sigchld, 0, 0, 0, 0, 0, max(cgroup, 0))
-    pid: int = _LIBC.syscall(SYS_CLONE3, args, len(args))
+    pid: int = _syscall(SYS_CLONE3, args, len(args))
     if pid < 0:
         raise _refused("clone3")
     return pid, pidfd.value
@@ -76,33 +80,33 @@ def clone3(flags: int, cgroup: int = -1) -> tuple[int, int]:
 
 def setns(descriptor: int, namespaces: int, path: str = "") -> None:
     """Enter a namespace by its file, or those of a process by its pidfd (a mask of CLONE_NEW*)."""
-    if _LIBC.setns(descriptor, namespaces) < 0:
+    if _setns(descriptor, namespaces) < 0:
         raise _refused("join the namespace", path)
 
 
 def unshare(namespaces: int) -> None:
     """Leave the namespaces of the parent for new ones."""
-    if _LIBC.unshare(namespaces) < 0:
+    if _unshare(namespaces) < 0:
         raise _refused("unshare")
 
 
 def sethostname(name: str) -> None:
     """The host name, in the caller's UTS namespace."""
     raw = name.encode()
-    if _LIBC.sethostname(raw, len(raw)) < 0:
+    if _sethostname(raw, len(raw)) < 0:
         raise _refused(f"sethostname {name}")
 
 
 def setdomainname(name: str) -> None:
     """The NIS domain name, in the caller's UTS namespace."""
     raw = name.encode()
-    if _LIBC.setdomainname(raw, len(raw)) < 0:
+    if _setdomainname(raw, len(raw)) < 0:
         raise _refused(f"setdomainname {name}")
 
 
 def close_range(first: int, last: int = 0xFFFFFFFF, cloexec: bool = False) -> None:
     """Close every descriptor in the range, or mark it as close-on-exec."""
-    if _LIBC.syscall(SYS_CLOSE_RANGE, ctypes.c_uint(first), ctypes.c_uint(last), 4 if cloexec else 0) < 0:
+    if _syscall(SYS_CLOSE_RANGE, ctypes.c_uint(first), ctypes.c_uint(last), 4 if cloexec else 0) < 0:
         raise _refused("close_range")
 
 
@@ -111,19 +115,19 @@ def close_range(first: int, last: int = 0xFFFFFFFF, cloexec: bool = False) -> No
 
 def mount(source: str, target: str, fstype: str = "", flags: int = 0, data: str = "", named: str = "") -> None:
     """mount(2). ``named`` is the target in the user's words, where ``target`` is a /proc/self/fd path."""
-    if _LIBC.mount(_bytes(source), os.fsencode(target), _bytes(fstype), ctypes.c_ulong(flags), _bytes(data)) < 0:
+    if _mount(_bytes(source), os.fsencode(target), _bytes(fstype), ctypes.c_ulong(flags), _bytes(data)) < 0:
         raise _refused(f"mount {fstype or source or named or target}", named or target)
 
 
 def umount2(target: str, flags: int) -> None:
     """Take a mount away."""
-    if _LIBC.umount2(os.fsencode(target), flags) < 0:
+    if _umount2(os.fsencode(target), flags) < 0:
         raise _refused("umount", target)
 
 
 def pivot_root(new_root: str, put_old: str) -> None:
     """Make ``new_root``, a mount point, the root of the mount namespace; the old root moves to ``put_old``."""
-    if _LIBC.syscall(SYS_PIVOT_ROOT, os.fsencode(new_root), os.fsencode(put_old)) < 0:
+    if _syscall(SYS_PIVOT_ROOT, os.fsencode(new_root), os.fsencode(put_old)) < 0:
         raise _refused("pivot_root", new_root)
 
 
@@ -132,7 +136,7 @@ def open_tree(directory: int, path: str, recursive: bool = False, follow: bool =
     is nowhere yet. The descriptor is close-on-exec and the caller's; closing it unattached takes the mount away."""
     clone = 1
     flags = clone | os.O_CLOEXEC | (AT_RECURSIVE if recursive else 0) | (0 if follow else AT_SYMLINK_NOFOLLOW)
-    descriptor: int = _LIBC.syscall(SYS_OPEN_TREE, directory, os.fsencode(path), flags | (0 if path else AT_EMPTY_PATH))
+    descriptor: int = _syscall(SYS_OPEN_TREE, directory, os.fsencode(path), flags | (0 if path else AT_EMPTY_PATH))
     if descriptor < 0:
         raise _refused("bind", named or path)
     return descriptor
@@ -141,7 +145,7 @@ def open_tree(directory: int, path: str, recursive: bool = False, follow: bool =
 def move_mount(tree: int, target: int, named: str = "") -> None:
     """Attach a detached mount to what is open as ``target`` (O_PATH will do)."""
     from_empty, to_empty = 0x04, 0x40
-    if _LIBC.syscall(SYS_MOVE_MOUNT, tree, b"", target, b"", from_empty | to_empty) < 0:
+    if _syscall(SYS_MOVE_MOUNT, tree, b"", target, b"", from_empty | to_empty) < 0:
         raise _refused("mount", named)
 
 
@@ -151,14 +155,14 @@ def mount_setattr(
     """Change a mount's attributes (MOUNT_ATTR_*) and propagation (MS_PRIVATE, MS_SLAVE, MS_SHARED, MS_UNBINDABLE)."""
     attributes = struct.pack("=4Q", on, off, propagation, 0)
     flags = AT_EMPTY_PATH | (AT_RECURSIVE if recursive else 0)
-    if _LIBC.syscall(SYS_MOUNT_SETATTR, descriptor, b"", flags, attributes, len(attributes)) < 0:
+    if _syscall(SYS_MOUNT_SETATTR, descriptor, b"", flags, attributes, len(attributes)) < 0:
         raise _refused("mount_setattr", named)
 
 
 def openat2(directory: int, path: str, flags: int, resolve: int, mode: int = 0) -> int:
     """openat2(2), close-on-exec. Raises OSError: looking whether something is there is no step that fails."""
     how = struct.pack("=3Q", flags | os.O_CLOEXEC, mode, resolve)
-    descriptor: int = _LIBC.syscall(SYS_OPENAT2, directory, os.fsencode(path), how, len(how))
+    descriptor: int = _syscall(SYS_OPENAT2, directory, os.fsencode(path), how, len(how))
     if descriptor < 0:
         errno = ctypes.get_errno()
         raise OSError(errno, os.strerror(errno), path)
@@ -174,7 +178,7 @@ def capset(effective: int, permitted: int, inheritable: int) -> None:
     header = struct.pack("=Ii", version_3, 0)
     sets = (effective, permitted, inheritable)
     low, high = (tuple(each >> shift & 0xFFFFFFFF for each in sets) for shift in (0, 32))
-    if _LIBC.syscall(SYS_CAPSET, header, struct.pack("=6I", *low, *high)) < 0:
+    if _syscall(SYS_CAPSET, header, struct.pack("=6I", *low, *high)) < 0:
         raise _refused("capset")
 
 
@@ -189,7 +193,7 @@ def drop_bounding(capability: int) -> None:
 def raise_ambient(capability: int) -> None:
     """Put a capability into the ambient set: it survives the execve of a plain program by a plain user."""
     pr_cap_ambient, ambient_raise = 47, 2
-    if _LIBC.prctl(pr_cap_ambient, ambient_raise, capability, 0, 0) < 0:
+    if _prctl(pr_cap_ambient, ambient_raise, capability, 0, 0) < 0:
         raise _refused(f"raise the ambient capability {capability}")
 
 
@@ -219,7 +223,7 @@ def load_seccomp(program: bytes, flags: int = 0) -> None:
     text = ctypes.create_string_buffer(program, len(program))
     header = struct.pack("@HP", len(program) // 8, ctypes.addressof(text))
     set_mode_filter = 1
-    if _LIBC.syscall(SYS_SECCOMP, set_mode_filter, flags, header) < 0:
+    if _syscall(SYS_SECCOMP, set_mode_filter, flags, header) < 0:
         raise _refused("load the seccomp profile")
 
 
@@ -227,5 +231,5 @@ def default_reserved_signals() -> None:
     """Signals 32 and 33 at their default. The C library keeps them to itself: its own calls don't reach them, and yet
     make(1), for one, starts its children with both ignored."""
     for number in (32, 33):
-        if _LIBC.syscall(SYS_RT_SIGACTION, number, bytes(32), None, 8) < 0:
+        if _syscall(SYS_RT_SIGACTION, number, bytes(32), None, 8) < 0:
             raise _refused(f"reset signal {number}")

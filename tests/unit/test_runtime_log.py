@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from pathlib import Path
 
@@ -9,6 +10,11 @@ import pytest
 
 from minirund.runtime import log
 from minirund.wire import STDERR, STDOUT
+
+
+def opened(path: Path) -> tuple[str, int]:
+    """As prepare.py does."""
+    return str(path), os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
 
 
 def read_all(path: Path) -> list[tuple[int, bytes]]:
@@ -42,7 +48,7 @@ def test_long_lines_are_cut_into_parts(length: int) -> None:
 @pytest.mark.parametrize("seed", range(6))
 def test_any_output_in_any_pieces_comes_back(tmp_path: Path, seed: int) -> None:
     chance = random.Random(seed)
-    writer = log.LogWriter(str(tmp_path / "log"))
+    writer = log.LogWriter(*opened(tmp_path / "log"))
     printed = {STDOUT: b"", STDERR: b""}
     for _ in range(30):
         stream = chance.choice((STDOUT, STDERR))

@@ -20,7 +20,9 @@ def test_the_page_names_every_step_in_order() -> None:
 
 
 def test_what_else_the_page_names_exists() -> None:
-    for module, name in re.findall(r"`(spawner|sealed|seccomp|shim|syscalls|process)\.(\w+)`", PAGE.read_text()):
+    for module, name in re.findall(
+        r"`(spawner|prepare|zygote|birth|sealed|seccomp|shim|syscalls|process)\.(\w+)`", PAGE.read_text()
+    ):
         assert hasattr(importlib.import_module(f"minirund.runtime.{module}"), name), f"{module}.{name}"
 
 

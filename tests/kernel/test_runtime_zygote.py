@@ -1,0 +1,113 @@
+"""Shims are forked ahead of time: who forks them, what becomes of those who wait, and what they start with."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+from bundles import Runtime, TestBundle, eventually, make_bundle
+
+from minirund import wire
+from minirund.runtime.command import command
+
+
+def children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def title(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").decode()
+    except OSError:
+        return ""
+
+
+def zygote(runtime: Runtime) -> int:
+    spawner = runtime.process.pid
+    eventually(lambda: [title(each) for each in children(spawner)] == ["minirund-zygote"], "there is no zygote")
+    return children(spawner)[0]
+
+
+def waiting(of: int) -> int:
+    """The shim that waits. It has the zygote's title still, and a session of its own."""
+    found: list[int] = eventually(
+        lambda: [each for each in children(of) if title(each) == "minirund-zygote" and os.getsid(each) == each],
+        "no shim waits",
+    )
+    return found[0]
+
+
+def test_a_shim_waits_and_the_next_one_is_made(bundle: TestBundle) -> None:
+    with Runtime() as runtime:
+        of = zygote(runtime)
+        first = waiting(of)
+        container = runtime.launch(bundle, "/bin/sleep", "1000")
+        container.started()
+        assert container.shim_pid() == first
+        assert title(first) == f"minirund-shim {bundle.id}"
+        eventually(lambda: waiting(of) != first)
+        assert container.kill() == 137
+
+
+def test_the_zygote_and_who_waits_go_with_the_spawner(bundle: TestBundle) -> None:
+    with Runtime() as runtime:
+        of = zygote(runtime)
+        left = [of, waiting(of)]
+        runtime.process.kill()
+        for each in left:
+            eventually(lambda each=each: not title(each), "it stays")
+
+
+def test_a_shim_that_waits_is_killed(runtime: Runtime, bundle: TestBundle) -> None:
+    of = zygote(runtime)
+    killed = waiting(of)
+    os.kill(killed, signal.SIGKILL)
+    assert runtime.run(bundle, "/bin/true").code == 0
+    assert waiting(of) != killed
+
+
+def test_without_the_zygote_the_spawner_goes(tmp_path: Path, lower: Path) -> None:
+    runtime = Runtime()
+    of = zygote(runtime)
+    last = waiting(of)
+    os.kill(of, signal.SIGKILL)
+    eventually(lambda: not title(of))
+    assert runtime.run(make_bundle(tmp_path, lower), "/bin/true").code == 0  # by the one that waited
+    eventually(lambda: not title(last))
+    bundle = make_bundle(tmp_path, lower)
+    container = runtime.launch(bundle, "/bin/true")
+    assert container.next() is None  # the daemon hears nothing, and asks a new spawner
+    container.control.close()
+    assert runtime.process.wait(20) == 0
+    assert not title(of)
+    with runtime:
+        Path(bundle.cgroup).rmdir()
+
+
+def test_many_at_once_each_get_a_shim(runtime: Runtime, tmp_path: Path, lower: Path) -> None:
+    containers = [runtime.launch(make_bundle(tmp_path, lower), "sh", "-c", f"exit {code}") for code in range(12)]
+    assert [container.exited() for container in containers] == list(range(12))
+
+
+def test_the_rehearsal_leaves_nothing_open(runtime: Runtime) -> None:
+    shim = waiting(zygote(runtime))
+    names = [os.readlink(f"/proc/{shim}/fd/{each}") for each in os.listdir(f"/proc/{shim}/fd")]
+    names.remove(os.readlink("/proc/self/fd/2"))
+    assert sorted(name.partition(":[")[0] for name in names) == ["/dev/null", "/dev/null", "pipe", "socket"]
+
+
+@pytest.mark.parametrize("soft", [123, 456])
+def test_the_limit_of_descriptors_is_there_from_the_first_shim_on(bundle: TestBundle, soft: int) -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    runtime = Runtime.__new__(Runtime)
+    runtime.channel, theirs = wire.Channel.pair()
+    words = command(theirs.fileno(), (soft, hard))
+    runtime.process = subprocess.Popen(words, pass_fds=[theirs.fileno()])
+    theirs.close()
+    with runtime:
+        result = runtime.sh(bundle, "ulimit -Sn; ulimit -Hn")
+    assert result.stdout.split() == [b"%d" % soft, b"%d" % hard]
