@@ -11,9 +11,14 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 
-from minirund.engine.filters import Filters, labels_pass
+from minirund.engine.filters import Filters, check_keys, labels_pass
 from minirund.engine.records import Container, Json
 
+KEYS = frozenset(
+    "config container daemon event image label label! network node plugin scope secret service type volume".split()
+)
+"""What a filter may be called."""
+LABELS = ("label", "label!")
 KEPT = 1000
 BEHIND = 10_000  # a listener that is this many events behind is let go
 
@@ -75,8 +80,15 @@ class Events:
             queue.put_nowait(None)
         self._listeners.clear()
 
-    async def stream(self, since: float | None, until: float | None, filters: Filters) -> AsyncIterator[Json]:
-        """Past events from ``since`` on (none without it), then new ones, up to ``until`` (seconds since 1970)."""
+    def stream(self, since: float | None, until: float | None, filters: Filters) -> AsyncIterator[Json]:
+        """Past events from ``since`` on (none without it), then new ones, up to ``until`` (seconds since 1970).
+
+        Raises InvalidArgument, at once, for a filter that is none.
+        """
+        check_keys(filters, KEYS)
+        return self._stream(since, until, filters)
+
+    async def _stream(self, since: float | None, until: float | None, filters: Filters) -> AsyncIterator[Json]:
         queue: asyncio.Queue[Json | None] = asyncio.Queue()
         self._listeners.add(queue)
         try:
@@ -106,7 +118,7 @@ async def _new(queue: asyncio.Queue[Json | None], until: float | None) -> AsyncI
 
 
 def matches(event: Json, filters: Filters) -> bool:
-    """Whether an event passes; see filters.py. Keys: type, event, container, image, network, scope, label."""
+    """Whether an event passes; see filters.py. A kind of thing that there are no events of passes none."""
     attributes = event["Actor"]["Attributes"]
     kind, ident = event["Type"], event["Actor"]["ID"]
     tests: dict[str, Callable[[str], bool]] = {
@@ -118,5 +130,7 @@ def matches(event: Json, filters: Filters) -> bool:
         "scope": lambda value: value == "local",
     }
     return labels_pass(filters, attributes) and all(
-        any(tests[key](value) for value in values) for key, values in filters.items() if key in tests
+        not values or (key in tests and any(tests[key](value) for value in values))
+        for key, values in filters.items()
+        if key not in LABELS
     )

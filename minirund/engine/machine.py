@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from cgroups.cgroup import Cgroup
+from cgroups.cgroup import Cgroup, subdirectories
 from minirund.engine.bounds import Machine
 
 SYSTEM = "/sys/devices/system"
@@ -22,17 +22,22 @@ def look(root: Cgroup, system: str = SYSTEM) -> Machine:
 
 
 def counts_swap(root: Cgroup) -> bool:
-    """Whether a memory cgroup has a file for swap.
+    """Whether a memory cgroup has a file for swap. Where no cgroup tells, a kernel that knows swap is believed."""
+    found = has(root, "memory.swap.max")
+    return os.path.exists("/proc/swaps") if found is None else found
 
-    The root cgroup has no files of limits: a child that has the controller tells (systemd makes some, our own parent is
-    one). Where there is none yet, a kernel that knows swap is taken at its word.
+
+def has(root: Cgroup, *files: str) -> bool | None:
+    """Whether this kernel has one of a controller's files ("cpu.max"); None where no cgroup tells.
+
+    The root cgroup has no files of limits. A child that has the controller tells: systemd makes some, our own parent is
+    one.
     """
-    with os.scandir(root.path) as found:
-        children = [entry.path for entry in found if entry.is_dir(follow_symlinks=False)]
-    for child in children:
-        if os.path.exists(f"{child}/memory.max"):
-            return os.path.exists(f"{child}/memory.swap.max")
-    return os.path.exists("/proc/swaps")
+    controller = files[0].partition(".")[0]
+    for child in subdirectories(root.path):
+        if controller in _read(f"{child}/cgroup.controllers").split():
+            return any(os.path.exists(f"{child}/{file}") for file in files)
+    return None
 
 
 def _read(path: str) -> str:

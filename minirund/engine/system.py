@@ -11,6 +11,7 @@ from collections import Counter
 from cgroups.cgroup import Cgroup, fix_for_host
 from cgroups.errors import CgroupError
 from minirund import __version__
+from minirund.engine import machine
 from minirund.engine.containers import Containers
 from minirund.engine.events import Events
 from minirund.engine.images import Images
@@ -24,6 +25,13 @@ from minirund.registry.manifest import host as host_platform
 
 API, MIN_API = "1.47", "1.24"
 WANTED_CONTROLLERS = ("memory", "cpu", "pids", "io", "cpuset")
+OPTIONAL = (("cpu.max",), ("io.weight", "io.bfq.weight"))
+"""Files that a kernel may be built without though it has the controller: one of each is wanted."""
+LACKING = {
+    "memory.swap.max": "swap limit support: the kernel counts no swap for cgroups, it has no memory.swap.max",
+    "cpu.max": "cpu cfs quota support: the kernel is built without CONFIG_CFS_BANDWIDTH, it has no cpu.max",
+    "io.weight": "io.weight support: the kernel has neither io.weight nor io.bfq.weight",
+}
 
 
 class System:
@@ -64,9 +72,9 @@ class System:
 
     def info(self) -> Json:
         """GET /info."""
-        limits, warnings = _limits(self._controllers())
+        offered, warnings = limits(self._top())
         return {
-            **self._identity(), **self._counts(), **limits, **_EMPTY,
+            **self._identity(), **self._counts(), **offered, **_EMPTY,
             "Warnings": [*warnings, *self._networks.warnings()] or None,
             "Driver": "overlayfs", "DriverStatus": [["Backing Filesystem", filesystem(self._settings.data_root)]],
             "DockerRootDir": self._settings.data_root, "CgroupDriver": self._cgroup_driver, "CgroupVersion": "2",
@@ -98,11 +106,11 @@ class System:
             "ContainersStopped": len(containers) - running - paused, "Images": len(self._images.all()),
         }  # fmt: skip
 
-    def _controllers(self) -> frozenset[str]:
+    def _top(self) -> Cgroup | None:
         try:
-            return Cgroup.at("/").controllers()
+            return Cgroup.at("/")
         except (CgroupError, OSError):
-            return frozenset()
+            return None
 
     def _registries(self) -> Json:
         insecure = ["127.0.0.0/8", *(entry for entry in self._settings.insecure_registries if "/" in entry)]
@@ -138,15 +146,24 @@ _EMPTY: Json = {
 """What Docker's body has and minirund has nothing to say of."""
 
 
-def _limits(controllers: frozenset[str]) -> tuple[Json, list[str]]:
+def limits(top: Cgroup | None) -> tuple[Json, list[str]]:
     """Which limits can be enforced, and a warning for each that can't."""
-    missing = [name for name in WANTED_CONTROLLERS if name not in controllers]
+    controllers = top.controllers() if top else frozenset()
+    lacking = {"memory.swap.max"} if top and not machine.counts_swap(top) else set()
+    lacking |= {files[0] for files in OPTIONAL if top and machine.has(top, *files) is False}
     found: Json = {
-        "MemoryLimit": "memory" in controllers, "SwapLimit": "memory" in controllers,
-        "CpuCfsPeriod": "cpu" in controllers, "CpuCfsQuota": "cpu" in controllers, "CPUShares": "cpu" in controllers,
-        "CPUSet": "cpuset" in controllers, "PidsLimit": "pids" in controllers, "OomKillDisable": False,
+        "MemoryLimit": "memory" in controllers, "CPUShares": "cpu" in controllers, "CPUSet": "cpuset" in controllers,
+        "PidsLimit": "pids" in controllers, "OomKillDisable": False,
+        "SwapLimit": "memory" in controllers and "memory.swap.max" not in lacking,
+        **dict.fromkeys(("CpuCfsPeriod", "CpuCfsQuota"), "cpu" in controllers and "cpu.max" not in lacking),
     }  # fmt: skip
-    return found, [f"WARNING: No {name} limit support: {fix_for_host(name)}" for name in missing]
+    warnings = [
+        f"WARNING: No {name} limit support: {fix_for_host(name)}"
+        for name in WANTED_CONTROLLERS
+        if name not in controllers
+    ]
+    words = [text for file, text in LACKING.items() if file in lacking and file.partition(".")[0] in controllers]
+    return found, warnings + [f"WARNING: No {text}" for text in words]
 
 
 def _read(path: str) -> str:

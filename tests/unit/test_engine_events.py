@@ -11,6 +11,7 @@ from engine_records import a_container
 
 from minirund.engine import events as module
 from minirund.engine.events import Events, matches
+from minirund.errors import InvalidArgument
 
 CONTAINER = a_container(config={"Labels": {"a": "1"}})
 EVENT: dict[str, Any] = {
@@ -28,7 +29,8 @@ EVENT: dict[str, Any] = {
         ({"container": ["web"]}, True), ({"container": ["ab"]}, True), ({"container": ["we"]}, False),
         ({"image": ["busybox"]}, True), ({"image": ["alpine"]}, False), ({"network": ["bridge"]}, False),
         ({"label": ["a"]}, True), ({"label": ["a=1"]}, True), ({"label": ["a=2"]}, False), ({"scope": ["local"]}, True),
-        ({"type": ["container"], "container": ["other"]}, False),
+        ({"type": ["container"], "container": ["other"]}, False), ({"type": []}, True),
+        ({"volume": ["web"]}, False), ({"daemon": ["abc"]}, False), ({"label!": ["a"]}, False),
     ],
 )  # fmt: skip
 def test_filters(filters: dict[str, list[str]], passes: bool) -> None:
@@ -45,6 +47,13 @@ def past(events: Events, since: float | None = 0.0, until: float | None = None, 
         return [event async for event in events.stream(since, until or time.time(), filters)]
 
     return asyncio.run(collect())
+
+
+def test_a_filter_that_is_none_is_refused_before_the_stream_begins() -> None:
+    events = Events()
+    with pytest.raises(InvalidArgument, match=r"^invalid filter 'colour'$"):
+        events.stream(0, time.time(), {"type": ["image"], "colour": ["red"]})
+    assert events.listeners == 0
 
 
 def test_docker_s_shapes() -> None:

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from cgroups.cgroup import Cgroup
-from minirund.engine.machine import counts_swap, look
+from minirund.engine.machine import counts_swap, has, look
 
 
 def test_what_the_root_cgroup_says_goes_before_sys(tmp_path: Path) -> None:
@@ -31,7 +31,18 @@ def test_a_child_with_the_memory_controller_tells_whether_swap_is_counted(tmp_pa
     (tmp_path / "without").mkdir()
     assert counts_swap(root) is os.path.exists("/proc/swaps")
     (tmp_path / "system.slice").mkdir()
-    (tmp_path / "system.slice" / "memory.max").touch()
+    (tmp_path / "system.slice" / "cgroup.controllers").write_text("cpu memory\n")
     assert counts_swap(root) is False
     (tmp_path / "system.slice" / "memory.swap.max").touch()
     assert counts_swap(root) is True
+
+
+def test_a_file_of_a_controller_is_there_is_not_or_nobody_knows(tmp_path: Path) -> None:
+    root, child = Cgroup(str(tmp_path)), tmp_path / "system.slice"
+    assert has(root, "io.weight", "io.bfq.weight") is None
+    child.mkdir()
+    (child / "cgroup.controllers").write_text("io\n")
+    assert has(root, "io.weight", "io.bfq.weight") is False
+    assert has(root, "cpu.max") is None
+    (child / "io.bfq.weight").touch()
+    assert has(root, "io.weight", "io.bfq.weight") is True

@@ -9,7 +9,6 @@ from minirund.engine.mountinfo import filesystem
 from minirund.engine.network import Place, mode_of
 from minirund.engine.preparation import _joins, without_own_files
 from minirund.engine.records import Json
-from minirund.engine.system import WANTED_CONTROLLERS, _limits
 from minirund.errors import InvalidArgument
 
 OTHER = a_container(2, pid=7)
@@ -52,13 +51,6 @@ def test_network_modes(mode: str, found: str) -> None:
     assert mode_of({"NetworkMode": mode}) == found
     with pytest.raises(InvalidArgument, match="network mine not found"):
         mode_of({"NetworkMode": "mine"})
-
-
-def test_a_limit_that_can_t_be_enforced_is_a_warning() -> None:
-    none, warnings = _limits(frozenset())
-    assert len(warnings) == len(WANTED_CONTROLLERS) and not any(none.values())
-    every, silent = _limits(frozenset(WANTED_CONTROLLERS))
-    assert silent == [] and [name for name, there in every.items() if not there] == ["OomKillDisable"]
 
 
 def test_file_systems() -> None:
