@@ -90,7 +90,7 @@ class Bundle:
         try:
             with open(self.exit_path, "rb") as file:
                 fields = json.load(file)
-            return Exited(int(fields["code"]), int(fields["time"]), bool(fields["oom"]))
+            return Exited(int(fields["code"]), int(fields["time"]), bool(fields["oom"]), int(fields.get("ooms", 0)))
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
@@ -98,7 +98,7 @@ class Bundle:
         """Record the end: written beside, then renamed, so that it is whole or absent."""
         beside = self.exit_path + ".new"
         with open(beside, "w", encoding="utf-8") as file:
-            json.dump({"code": exited.code, "time": exited.time, "oom": exited.oom}, file)
+            json.dump({"code": exited.code, "time": exited.time, "oom": exited.oom, "ooms": exited.ooms}, file)
         os.rename(beside, self.exit_path)
 
     def clear_exit(self) -> None:

@@ -157,6 +157,8 @@ class Exited:
     code: int
     time: int
     oom: bool = False
+    ooms: int = 0
+    """How many processes the OOM killer ended; an older shim says 0."""
 
 
 @dataclass(slots=True)

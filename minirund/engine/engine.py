@@ -102,6 +102,7 @@ class Engine:
         self.events.close()
         self._restarts.close()
         await self._runner.finish()
+        self._runner.ooms.close()
         await self.images.close()
         self._spawner.stop()
         await asyncio.to_thread(self._network.close)

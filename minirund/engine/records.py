@@ -60,6 +60,8 @@ class Container:
     """How often its restart policy has started it since then."""
     pause: int = 0
     """Milliseconds between its last end and the start that follows (policy.py)."""
+    ooms: int = 0
+    """How many of its processes the OOM killer has ended since its last start, as far as that has been told."""
     cgroup: str = ""
     """Its cgroup since its last start: a path below the cgroup v2 mount."""
 

@@ -1,7 +1,8 @@
 """What a new daemon finds: containers that run on, containers that ended meanwhile, and leftovers, which go.
 
 The truth about a container, in this order: its shim, if it answers; exit.json; else its shim is gone without a word,
-and what is left in its cgroup is killed. Nothing is started here, and no container goes that is whole on the disk.
+and what is left in its cgroup is killed. After a reboot the run directories are gone too. Nothing is started here, and
+no container goes that is whole on the disk.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ from minirund.engine.trash import Trash
 log = logging.getLogger(__name__)
 
 ANSWER_SECONDS = 10
+UNSEEN = 255
+"""How a container ended that ran when the machine went down (a power cut): Docker's number. Nobody knows."""
 
 
 async def recover(catalog: Catalog, runner: Runner, settings: Settings, trash: Trash, places: Places) -> None:
@@ -87,7 +90,9 @@ def _runs_on(container: Container, state: wire.State, catalog: Catalog, runner: 
     if not container.alive:
         log.info("container %s was started while nobody looked", container.name)
     _settle_execs(container, state.execs, catalog)
-    return catalog.change(container.id, status=status, pid=state.pid, started=state.started, exit_code=0)
+    container = catalog.change(container.id, status=status, pid=state.pid, started=state.started, exit_code=0)
+    runner.ooms.watch(container, runner.cgroup(container))
+    return container
 
 
 async def _ended_meanwhile(
@@ -99,7 +104,17 @@ async def _ended_meanwhile(
     if not container.alive:  # it was started and ended before that could be recorded
         started = state.started if state else container.started
         container = catalog.change(container.id, status=Status.RUNNING, started=started)
-    runner.record_end(container, exited or wire.Exited(KILLED, time.time_ns()))
+    rebooted = _rebooted(runner.bundle(container))
+    if rebooted:  # what comes back then is started afresh, and at once
+        container = catalog.change(container.id, restart_count=0, pause=0)
+    runner.record_end(container, exited or wire.Exited(UNSEEN if rebooted else KILLED, time.time_ns()))
+    if rebooted and catalog.get(container.id).status is Status.RESTARTING:
+        catalog.change(container.id, restart_count=0, pause=0)
+
+
+def _rebooted(bundle: Bundle) -> bool:
+    """Whether the machine went down since its start."""
+    return not os.path.isdir(bundle.run)
 
 
 def _settle_execs(container: Container, codes: dict[str, int], catalog: Catalog) -> None:

@@ -25,6 +25,7 @@ from minirund.engine.events import Events
 from minirund.engine.exposition import Histogram
 from minirund.engine.lifecycle import Event, Status
 from minirund.engine.network import Network, Place
+from minirund.engine.ooms import Ooms
 from minirund.engine.places import Places, clear_cgroup
 from minirund.engine.preparation import Preparation
 from minirund.engine.records import Container, Endpoint, Exec, Json
@@ -58,6 +59,7 @@ class Runner:
         self._preparation = Preparation(settings, network, rootfs)
         self._spawner, self._events, self._places = spawner, events, places
         self._live: dict[str, Live] = {}
+        self.ooms = Ooms(catalog, events)
         self.starts = Histogram()  # of those that succeeded, in seconds
         self._tasks: set[asyncio.Task[Any]] = set()
         self.on_end: Callable[[Container], None] = lambda _: None
@@ -133,7 +135,7 @@ class Runner:
         clients: list[tuple[wire.Attach | wire.Wait, int]] = []
         try:
             cgroup = self._places.next(container)
-            container = container.but(endpoint=place.endpoint, cgroup=cgroup, error="", oom_killed=False)
+            container = container.but(endpoint=place.endpoint, cgroup=cgroup, error="", oom_killed=False, ooms=0)
             self._catalog.put(container)
             with storage_errors(self.bundle(container).directory):
                 await asyncio.to_thread(self._preparation.write, container, place, others)
@@ -207,6 +209,7 @@ class Runner:
         if container.endpoint:
             self._events.network("connect", self._network.id, "bridge", container.id)
         self._events.container("start", container)
+        self.ooms.watch(container, self.cgroup(container))
 
     def _not_started(self, container: Container, endpoint: Endpoint | None, error: BaseException) -> None:
         live = self.live(container.id)
@@ -265,8 +268,7 @@ class Runner:
             container.id, pid=0, exit_code=exited.code, finished=exited.time, oom_killed=exited.oom, endpoint=None,
             **policy.at_end(container, exited.code, exited.time),
         )  # fmt: skip
-        if exited.oom:
-            self._events.container("oom", container)
+        self.ooms.ended(container, exited)
         self._events.container("die", container, exitCode=str(exited.code))
         if place:
             self._events.network("disconnect", self._network.id, "bridge", container.id)

@@ -55,7 +55,7 @@ class Shim:
         self.execs = Execs(self.loop, self.control, host, start, self.process, self.cgroup_fd)
         self.started = born.started
         self.code: int | None = None
-        self.oom = False
+        self.ooms = 0
         self.exited: wire.Exited | None = None
         self.done = False
         self.released = False
@@ -160,7 +160,7 @@ class Shim:
 
     def _on_exited(self, code: int) -> None:
         """Init has ended, and with its PID namespace all in it; where it had none of its own, the cgroup tells."""
-        self.code, self.oom = code, self.was_oom_killed()
+        self.code, self.ooms = code, self.oom_kills()
         if self.cgroup is not None and not self.config_has_pid_namespace():
             self.cgroup.kill()
         self.execs.finish()
@@ -171,7 +171,7 @@ class Shim:
         if self.code is None:
             return
         self.remove_cgroup()
-        self.exited = wire.Exited(self.code, time.time_ns(), self.oom)
+        self.exited = wire.Exited(self.code, time.time_ns(), self.ooms > 0, self.ooms)
         try:
             self.bundle.write_exit(self.exited)
         except OSError as error:
@@ -183,12 +183,12 @@ class Shim:
         """Whether init's end is the end of all."""
         return bool(self.start.told["namespaces"] & syscalls.CLONE_NEWPID)
 
-    def was_oom_killed(self) -> bool:
-        """Whether the kernel killed somebody in it for want of memory."""
+    def oom_kills(self) -> int:
+        """How many processes in it the kernel killed for want of memory."""
         try:
-            return self.cgroup is not None and self.cgroup.events("memory.events").get("oom_kill", 0) > 0
+            return 0 if self.cgroup is None else self.cgroup.events("memory.events").get("oom_kill", 0)
         except OSError:
-            return False
+            return 0
 
     def remove_cgroup(self) -> None:
         """Take the cgroup away, with whoever is still in it."""

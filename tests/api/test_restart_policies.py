@@ -493,3 +493,24 @@ def test_a_gentle_end_in_the_middle_of_restarts(own_host: DaemonHost) -> None:
         comes_to(host, name, "restarting", count + 1)
         assert host.cli("stop", name).returncode == 0
         assert len(printed(host, name)) == inspect(host, name)["RestartCount"]
+
+
+def test_a_power_cut_is_an_end_with_255_and_what_comes_back_starts_afresh(own_host: DaemonHost) -> None:
+    """As dockerd does: the exit code that stands for "nobody knows", and RestartCount 0."""
+    host = ready(own_host)
+    ran = {policy: run(host, policy, "sleep", "1000") for policy in ("no", "always", "unless-stopped")}
+    often = run(host, "on-failure", *FAILS, count=1)
+    comes_to(host, often, "exited", 1)
+    for _ in range(2):  # a second reboot of on-failure:1 has a try again
+        failing = start(host, create(host, "on-failure", "sleep", "1000", count=1))
+        reboot(host)
+        host.start()
+        found = comes_to(host, failing, "running")
+        assert (found["RestartCount"], found["State"]["ExitCode"]) == (0, 0)
+    ended = state(host, ran["no"])
+    assert (ended["Status"], ended["ExitCode"], ended["OOMKilled"]) == ("exited", 255, False)
+    assert ended["FinishedAt"] > ended["StartedAt"]
+    assert host.cli("wait", ran["no"]).stdout == "255\n"
+    for policy in ("always", "unless-stopped"):
+        assert comes_to(host, ran[policy], "running")["RestartCount"] == 0
+    assert (state(host, often)["ExitCode"], inspect(host, often)["RestartCount"]) == (5, 1)
