@@ -18,7 +18,7 @@ from minirund.engine.containers import Containers
 from minirund.engine.events import Events
 from minirund.engine.execs import Execs
 from minirund.engine.images import Images
-from minirund.engine.locks import lock_or_refuse, wait_for_starts
+from minirund.engine.locks import claim_bridge, lock_or_refuse, wait_for_starts
 from minirund.engine.metrics import Metrics
 from minirund.engine.network import Network
 from minirund.engine.networks import Networks
@@ -62,6 +62,7 @@ class Engine:
         layers.sweep()
         self.images = Images(self._store, content, layers, registry, self.events, self._catalog.containers)
         running = [one.endpoint.address for one in self._catalog.containers() if one.endpoint and one.endpoint.address]
+        self._locks += (claim_bridge(settings.bridge),)
         self._network = Network(settings, self._store, running)
         self._runner = Runner(settings, self._catalog, self._network, spawner, self.events, self._rootfs, places)
         self._restarts = Restarts(self._catalog, self._runner)

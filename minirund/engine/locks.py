@@ -1,4 +1,4 @@
-"""Locks on files: one daemon a data root, one an exec root, and a wait for starts that a dead daemon left under way.
+"""Locks: one daemon a data root, an exec root, a bridge; and a wait for starts that a dead daemon left under way.
 
 A daemon that is killed in the middle of a start leaves a Launch in the spawner's socket, or a shim that has no door
 yet. A new daemon that looked now would find nothing, clear up, and give the address away; and then the container would
@@ -9,9 +9,11 @@ that one is. The shim closes its own when the start is over. To get the lock is 
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import logging
 import os
+import socket
 import time
 
 from minirund.errors import EngineError
@@ -29,6 +31,21 @@ def lock_or_refuse(path: str, what: str, option: str) -> int:
         os.close(descriptor)
         raise EngineError(f"{what} {os.path.dirname(path)} is in use by another minirund: choose {option}")
     return descriptor
+
+
+def claim_bridge(name: str) -> int:
+    """The descriptor that says that a bridge is ours; close it to let go. Raises EngineError if it is another daemon's.
+
+    An abstract socket's name is of one network namespace, as the bridge itself is, and ends with its process.
+    """
+    with socket.socket(socket.AF_UNIX) as claim:
+        try:
+            claim.bind(f"\0minirund/bridge/{name}")
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise EngineError(f"bridge {name}: {error.strerror}") from error
+            raise EngineError(f"bridge {name} is in use by another minirund: choose --bridge") from None
+        return claim.detach()
 
 
 def wait_for_starts(exec_root: str, patience: float = PATIENCE) -> int:

@@ -462,6 +462,11 @@ def test_a_second_daemon_is_refused_in_one_line(host: DaemonHost, tmp_path: Path
     cases = {
         "in use by another minirund: choose --data-root": (other, data, f"{tmp_path}/run"),
         "in use by another minirund: choose --exec-root": (other, f"{host.state}/data2", state),
+        "in use by another minirund: choose --bridge": (
+            other,
+            f"{host.state}/data2",
+            f"{tmp_path}/run",
+        ),
         "another daemon listens there": (host.url, f"{host.state}/data2", f"{tmp_path}/run"),
     }
     for reason, (url, data_root, exec_root) in cases.items():
