@@ -137,17 +137,22 @@ def prepare(place: Place) -> str:
 
 
 def _disk(directory: str) -> str:
+    """A file as a disk, read and written past the page cache: a disk does not keep every byte in memory once more."""
     image, where = f"{directory}/disk", "/mnt"
     with open(image, "wb") as file:
         file.truncate(DISK_BYTES)
     _run("mkfs.ext4", "-q", "-F", "-E", "lazy_itable_init=1,lazy_journal_init=1,nodiscard", image)
-    _run("mount", "-o", "loop,noatime", image, where)
-    os.unlink(image)
+    device = _run("losetup", "--find", "--show", "--direct-io=on", image).strip()
+    try:
+        _run("mount", "-o", "noatime", device, where)
+    finally:
+        _run("losetup", "--detach", device)  # it goes with the last who uses it: the mount
+        os.unlink(image)
     return where
 
 
-def _run(*command: str) -> None:
-    subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+def _run(*command: str) -> str:
+    return subprocess.run(command, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True).stdout
 
 
 def _check(result: int, what: str) -> None:

@@ -5,7 +5,8 @@ a latecomer hears the last of it first; when the last one has lost interest, the
 
 A ``Follower`` joins two threads by a file and not by a queue: a downloaded byte is on disk at once, for a later resume,
 and whoever unpacks reads it back from the page cache, as late as he likes. So the network never waits for the
-unpacking, and memory holds a chunk or two however large a layer is.
+unpacking, and memory holds a chunk or two however large a layer is. What he has read leaves the page cache: nobody
+wants it soon, and the files that he writes can have the memory.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from minirund.errors import EngineError, InvalidArgument, MinirundError, Registr
 from overlayfs.errors import BadArchive, BadDigest, DigestMismatch, OverlayError, TooLarge
 
 T = TypeVar("T")
+WINDOW = 8 << 20  # bytes; as many as the writer begins to bring to the disk at a time
 
 
 class Flight(Generic[T]):
@@ -123,6 +125,7 @@ class Follower:
 
     def __init__(self, on_read: Callable[[int], None] | None = None) -> None:
         self.position = 0
+        self._forgotten = 0
         self._on_read = on_read
         self._file: BinaryIO | None = None
         self._size = 0
@@ -164,13 +167,22 @@ class Follower:
             file, count = self._file, min(size, self._size - self.position)
         data = os.pread(file.fileno(), count, self.position) if file and count else b""
         self.position += len(data)
+        if file and self.position - self._forgotten >= WINDOW:
+            self._forget(file)
         if self._on_read:
             self._on_read(self.position)
         return data
 
+    def _forget(self, file: BinaryIO) -> None:
+        """Let what was read out of the page cache. Pages on their way to the disk stay: so the window before, again."""
+        start = max(self._forgotten - WINDOW, 0)
+        os.posix_fadvise(file.fileno(), start, self.position - start, os.POSIX_FADV_DONTNEED)
+        self._forgotten = self.position
+
     def close(self) -> None:
         """Close the file. The reading thread has ended before."""
         if self._file:
+            os.posix_fadvise(self._file.fileno(), 0, self.position, os.POSIX_FADV_DONTNEED)
             self._file.close()
 
 

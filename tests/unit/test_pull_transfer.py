@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
+import subprocess
 import threading
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -12,7 +14,16 @@ from typing import Any
 import pytest
 
 from minirund.engine.progress import Message, Meter, Sink, amount_message, bar, human_size, layer_message, short_id
-from minirund.engine.transfer import Flight, Flights, Follower, Stopped, first_error, settled, storage_error
+from minirund.engine.transfer import (
+    WINDOW,
+    Flight,
+    Flights,
+    Follower,
+    Stopped,
+    first_error,
+    settled,
+    storage_error,
+)
 from minirund.errors import EngineError, InvalidArgument, NotFound, RegistryError, StorageFull
 from overlayfs.errors import BadArchive, BlobMissing, DigestMismatch, TooLarge
 
@@ -179,6 +190,32 @@ def test_a_follower_waits_for_bytes_that_are_still_to_come(growing: Path) -> Non
     assert b"".join(got) == b"abcdefgh"
     assert max(map(len, got)) <= 2
     assert seen[-1] == 8
+
+
+def resident(path: Path) -> int:
+    """Bytes of a file in the page cache. fincore(1)"""
+    done = subprocess.run(["fincore", "-nb", "-o", "res", path], check=True, capture_output=True, text=True)
+    return int(done.stdout)
+
+
+def test_what_a_follower_has_read_leaves_memory(tmp_path: Path) -> None:
+    """And nothing but that: a part that is still to be read does not have to come from the disk."""
+    path = tmp_path / "blob"
+    with path.open("wb") as file:
+        file.write(bytes(4 * WINDOW))
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    if resident(path):
+        pytest.skip("a file system in memory")
+    path.read_bytes()
+    follower = Follower()
+    follower.attach(path.open("rb"), 4 * WINDOW)
+    while follower.position < 3 * WINDOW:
+        follower.read()
+    assert resident(path) == WINDOW
+    assert len(follower.read(5)) == 5
+    follower.close()
+    assert resident(path) == WINDOW
 
 
 def test_a_follower_never_reads_beyond_what_is_valid(growing: Path) -> None:
