@@ -19,11 +19,11 @@ from typing import Any, TypeVar
 
 from minirund.engine.fetch import LayerFetcher, StoredImage
 from minirund.engine.load import LoadedImage, Loader
-from minirund.engine.progress import Message
+from minirund.engine.progress import Message, Sink
 from minirund.engine.pull import PulledImage, Puller
 from minirund.registry.auth import credentials
 from minirund.registry.client import RegistryClient
-from minirund.registry.manifest import parse_platform
+from minirund.registry.manifest import Platform, parse_platform
 from minirund.registry.reference import parse
 from minirund.registry.transport import RegistryOptions
 from overlayfs.content import ContentStore
@@ -36,6 +36,19 @@ PATIENT = RegistryOptions(first_delay=0.0)
 async def pieces(data: bytes, size: int = 65536) -> AsyncIterator[bytes]:
     for start in range(0, len(data), size):
         yield data[start : start + size]
+
+
+async def load(
+    loader: Loader, body: AsyncIterator[bytes], sink: Sink, platform: Platform | None = None
+) -> list[LoadedImage]:
+    """All images of an archive, kept; ``sink`` is told. Raises what ``received`` and ``images`` raise."""
+    images = []
+    async with loader.received(body, platform) as archive:
+        async for image in archive.images(sink):
+            images.append(image)
+            for message in image.messages():
+                sink(message)
+    return images
 
 
 @dataclass
@@ -82,7 +95,7 @@ class TemporaryStore:
         messages: list[Message] = []
 
         async def work(_: Puller, loader: Loader) -> list[LoadedImage]:
-            return await loader.load(pieces(data), messages.append, parse_platform(platform) if platform else None)
+            return await load(loader, pieces(data), messages.append, parse_platform(platform) if platform else None)
 
         return self.run(work), messages
 

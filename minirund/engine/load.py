@@ -69,16 +69,6 @@ class Loader:
     def __init__(self, fetcher: LayerFetcher) -> None:
         self._fetcher = fetcher
 
-    async def load(self, body: AsyncIterator[bytes], sink: Sink, platform: Platform | None = None) -> list[LoadedImage]:
-        """All of it at once: every image in the store, ``sink`` told. Raises what ``received`` and ``images`` raise."""
-        images = []
-        async with self.received(body, platform) as archive:
-            async for image in archive.images(sink):
-                images.append(image)
-                for message in image.messages():
-                    sink(message)
-        return images
-
     @asynccontextmanager
     async def received(self, body: AsyncIterator[bytes], platform: Platform | None = None) -> AsyncIterator[Load]:
         """Take in the archive. ``platform`` is which one to take of an index, and which others must be.

@@ -27,7 +27,7 @@ from images import (
     replace_layer,
     symlink,
 )
-from stores import TemporaryStore, temporary_store
+from stores import TemporaryStore, load, temporary_store
 
 from minirund.engine.load import BodyReader, Loader
 from minirund.engine.progress import Message
@@ -313,7 +313,7 @@ def test_an_upload_that_breaks_off_leaves_nothing(store: TemporaryStore) -> None
         raise ConnectionResetError("gone")
 
     async def work(_: Puller, loader: Loader) -> None:
-        await loader.load(broken(), lambda _: None)
+        await load(loader, broken(), lambda _: None)
 
     with pytest.raises((ConnectionResetError, MinirundError)):
         store.run(work)
@@ -329,7 +329,7 @@ def test_a_cancelled_upload_leaves_nothing(store: TemporaryStore) -> None:
             waiting.set()
             await asyncio.Event().wait()
 
-        task = asyncio.create_task(loader.load(endless(), lambda _: None))
+        task = asyncio.create_task(load(loader, endless(), lambda _: None))
         await waiting.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
