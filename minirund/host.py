@@ -13,6 +13,8 @@ from collections.abc import Iterator, Sequence
 from minirund.engine.mountinfo import filesystem
 from minirund.engine.settings import Settings
 from minirund.options import BadOption
+from overlayfs import quota
+from overlayfs.errors import NoProjectQuota
 
 FIRST_PASSED = 3  # sd_listen_fds(3)
 UNFIT = frozenset({"overlay", "nfs", "nfs4", "vfat", "exfat", "ntfs", "9p", "fuse", "ecryptfs"})
@@ -29,6 +31,11 @@ def check_host(settings: Settings) -> None:
         except OSError as error:
             raise BadOption(f"can't make {directory}: {os.strerror(error.errno or 0)}") from None
     check_overlay(settings.data_root)
+    if settings.layer_size:
+        try:
+            quota.require(settings.data_root)
+        except NoProjectQuota as error:
+            raise BadOption(f"--storage-opt overlay2.size is supported only with project quotas: {error}") from None
 
 
 def raise_descriptors() -> None:

@@ -123,13 +123,15 @@ class Extension(TypedDict, total=False):
 
     ``rootfs`` is an ``overlayfs.mount.OverlayMount`` as JSON, absent for a plain directory; ``log`` a path relative to
     the bundle, absent for none; ``stdin`` keeps stdin open for clients (else /dev/null); ``stdin_once``
-    closes it when the first client that had it has gone.
+    closes it when the first client that had it has gone; ``keep_projects``: nobody in it may change a file's project,
+    by which the layer's quota counts.
     """
 
     rootfs: dict[str, Any]
     log: str
     stdin: bool
     stdin_once: bool
+    keep_projects: bool
 
 
 class Config(TypedDict, total=False):

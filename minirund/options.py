@@ -11,6 +11,7 @@ from ipaddress import IPv4Interface, ip_address
 from typing import Any
 
 from minirund import __version__
+from minirund.engine import quota
 from minirund.engine.settings import Settings
 from minirund.errors import InvalidArgument
 
@@ -47,6 +48,9 @@ def parser() -> argparse.ArgumentParser:
     add("--dns-opt", action="append", metavar="OPTION", help="resolver option for containers, repeatable")
     add("--insecure-registry", action="append", metavar="HOST", help="registry (or network) without good TLS")
     add("--registry-mirror", action="append", metavar="URL", help="mirror of docker.io, repeatable")
+    add(
+        "--storage-opt", action="append", metavar="OPTION", help="overlay2.size=SIZE: what a container's layer may hold"
+    )
     add("--max-unpacked-size", metavar="SIZE", help="refuse an image layer that unpacks to more, like 20g")
     add("--cgroup-parent", metavar="PATH", help="parent of the containers' cgroups (default /minirund)")
     add("--network-pool", metavar="N", help="network namespaces kept ready (default 4)")
@@ -62,11 +66,13 @@ CONFIG_KEYS = {  # daemon.json's key -> the option it stands for; dockerd's name
     "hosts": "hosts", "data-root": "data_root", "exec-root": "exec_root", "group": "group", "bridge": "bridge",
     "bip": "bip", "dns": "dns", "dns-search": "dns_search", "dns-opts": "dns_opt",
     "insecure-registries": "insecure_registry", "registry-mirrors": "registry_mirror",
+    "storage-opts": "storage_opt",
     "max-unpacked-size": "max_unpacked_size", "cgroup-parent": "cgroup_parent", "network-pool": "network_pool",
     "log-level": "log_level", "debug": "debug", "pidfile": "pidfile",
 }  # fmt: skip
 KINDS = {
     **dict.fromkeys(("hosts", "dns", "dns_search", "dns_opt", "insecure_registry", "registry_mirror"), "texts"),
+    "storage_opt": "texts",
     **dict.fromkeys(("max_unpacked_size", "network_pool"), "number"),
     "debug": "flag",
 }
@@ -142,6 +148,8 @@ def settings_from(found: dict[str, Any]) -> Settings:
         known["bip"] = _interface(found["bip"])
     if "max_unpacked_size" in found:
         known["max_unpacked_size"] = size(found["max_unpacked_size"])
+    for option in found.get("storage_opt", ()):
+        known["layer_size"] = _layer_size(option)
     if "network_pool" in found:
         known["pool_size"] = _count(found["network_pool"])
     return Settings(**known, log_level=log_level(found))
@@ -175,6 +183,18 @@ def _interface(text: str) -> IPv4Interface:
     }:
         raise BadOption(f"--bip {text}: it must be a host's address in a network of /29 or larger, like 172.20.0.1/16")
     return address
+
+
+def _layer_size(option: str) -> int:
+    key, separator, value = option.partition("=")
+    if not separator:
+        raise BadOption(f"--storage-opt: Unable to parse key/value option: {option}: use overlay2.size=SIZE")
+    if key.strip().lower() != "overlay2.size":
+        raise BadOption(f"--storage-opt: overlay2: unknown option {key}: known is overlay2.size")
+    try:
+        return quota.bytes_of(value.strip())
+    except InvalidArgument as error:
+        raise BadOption(f"--storage-opt {option}: {error}") from None
 
 
 def _count(text: Any) -> int:

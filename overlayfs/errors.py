@@ -10,7 +10,8 @@
     ├── LayerMissing         the store has no layer of this chain ID
     │   └── LinkTargetMissing  an entry leans on a layer below, which isn't there yet: unpack that one first, then retry
     ├── LayerCollision       two chain IDs share the first 16 hex digits
-    └── MountTooLong         more layers than one mount takes
+    ├── MountTooLong         more layers than one mount takes
+    └── NoProjectQuota       a limit that the file system would not hold
 
 The system's own errors (a full disk above all) pass through as OSError; the stores stay sound under them.
 """
@@ -106,3 +107,11 @@ class MountTooLong(OverlayError):
             f"an overlay mount of {layers} layers with {length} bytes of options; the kernel takes 500 and {limit}"
         )
         self.length, self.limit, self.layers = length, limit, layers
+
+
+class NoProjectQuota(OverlayError):
+    """The file system at the mount point ``where`` does not hold directories to limits; ``fix`` is the way out."""
+
+    def __init__(self, where: str, kind: str, fix: str) -> None:
+        super().__init__(f"{where} is {kind} without project quotas: {fix}")
+        self.where, self.kind, self.fix = where, kind, fix

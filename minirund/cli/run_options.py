@@ -87,7 +87,7 @@ CREATE_OPTIONS = (
     Opt("shm-size", "bytes", "Size of /dev/shm"),
     Opt("stop-signal", "string", "Signal that ends it"),
     Opt("stop-timeout", "int", "Seconds from that signal to SIGKILL"),
-    Opt("storage-opt", "list", "Option of the storage"),
+    Opt("storage-opt", "list", "What the read-write layer may hold (size=10G)"),
     Opt("sysctl", "list", "Set a kernel parameter of its namespaces (NAME=VALUE)"),
     Opt("tmpfs", "list", "Mount a tmpfs (PATH[:OPTIONS])"),
     Opt("tty", "bool", "Give it a terminal", "t"),

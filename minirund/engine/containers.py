@@ -18,6 +18,7 @@ from minirund.engine import (
     network,
     offered,
     policy,
+    quota,
     resources,
     security,
     sound,
@@ -35,11 +36,11 @@ from minirund.engine.reading import Reading
 from minirund.engine.records import Container, Image, Json
 from minirund.engine.restarts import Restarts
 from minirund.engine.runner import Runner
+from minirund.engine.settings import Settings
 from minirund.engine.transfer import storage_errors
 from minirund.engine.trash import Trash
 from minirund.engine.waiters import answer
 from minirund.errors import Conflict, EngineError, InvalidArgument, MinirundError, NotFound
-from overlayfs.mount import create_rw
 
 STOP_SECONDS = 10
 REMEMBERED = 256
@@ -57,9 +58,11 @@ class Containers(Reading):
         events: Events,
         trash: Trash,
         places: Places,
+        settings: Settings,
     ) -> None:
         super().__init__(catalog, runner, images)
         self._restarts, self._events, self._trash, self._places = restarts, events, trash, places
+        self._settings = settings
         self._gone: dict[str, int] = {}  # exit codes of containers that were removed a moment ago
         runner.on_end = self._on_end
 
@@ -90,6 +93,7 @@ class Containers(Reading):
         security.policy(host)
         spec.check_sysctls(host)
         policy.check_host(host)
+        quota.check(host, self._settings.containers_dir, self._settings.layer_size)
         warnings = resources.check(host, self._places.top)
         self._places.check(host)
         mounts.wanted(host)
@@ -112,7 +116,7 @@ class Containers(Reading):
         try:
             self._catalog.put(container)  # from here on the name is taken
             with storage_errors(directory):
-                await asyncio.to_thread(create_rw, directory)
+                await asyncio.to_thread(quota.make_layer, directory, host)
         except BaseException:
             self._catalog.delete(container)
             self._trash.put(os.path.dirname(directory))

@@ -67,7 +67,7 @@ class Engine:
         self._runner = Runner(settings, self._catalog, self._network, spawner, self.events, self._rootfs, places)
         self._restarts = Restarts(self._catalog, self._runner)
         self.containers = Containers(
-            self._catalog, self._runner, self._restarts, self.images, self.events, self._trash, places
+            self._catalog, self._runner, self._restarts, self.images, self.events, self._trash, places, settings
         )
         self.execs = Execs(self._catalog, self._runner, self.events)
         self.stats = Statistics(self._catalog, self._runner)

@@ -20,7 +20,6 @@ NOT_YET: tuple[tuple[str, Test, str], ...] = (
     ("VolumeDriver", lambda value: value not in {None, "", "local"}, "volume drivers (--volume-driver)"),
     ("Links", bool, "links (--link)"),
     ("UsernsMode", lambda value: value not in {None, "", "host"}, "user namespaces (--userns)"),
-    ("StorageOpt", bool, "a quota for the read-write layer (--storage-opt)"),
     ("DeviceRequests", bool, "device requests (--gpus)"),
     ("Isolation", lambda value: value not in {None, "", "default"}, "isolation technologies (--isolation)"),
 )

@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable
 
 from minirund.bundle import Bundle
-from minirund.engine import spec
+from minirund.engine import quota, spec
 from minirund.engine.network import Network, Place
 from minirund.engine.records import Container, Json
 from minirund.engine.settings import Settings
@@ -33,9 +33,10 @@ class Preparation:
     def write(self, container: Container, place: Place, others: dict[str, Container]) -> None:
         """Write what the runtime will read. ``others``: containers whose namespaces are joined, by type.
 
-        Raises OSError, InvalidArgument, NotSupported.
+        Raises OSError, InvalidArgument, NotSupported, EngineError.
         """
         bundle = self.bundle(container)
+        quota.check_held(container.name, bundle.rw_path, container.host_config)
         os.makedirs(bundle.run, mode=0o700, exist_ok=True)
         hostname = spec.hostname(container)
         texts = (

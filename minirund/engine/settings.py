@@ -23,6 +23,8 @@ class Settings:
     cgroup_parent: str = ""
     """Of the containers' cgroups, below the cgroup v2 mount; "" for the daemon's choice (places.py)."""
     max_unpacked_size: int | None = None
+    layer_size: int = 0
+    """Bytes that a container may write to its own layer where it asks for nothing; 0 for no limit."""
     pool_size: int = 4
     """Network namespaces that wait, wired, for a container."""
     hosts: tuple[str, ...] = ("unix:///run/minirund.sock",)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from minirund import bundle, oci
-from minirund.engine import devices, mounts, resources, security
+from minirund.engine import devices, mounts, quota, resources, security
 from minirund.engine.records import Container, Json
 from minirund.errors import InvalidArgument
 
@@ -54,6 +54,8 @@ def _extension(container: Container, around: Surroundings) -> oci.Extension:
     )
     if logged(container.host_config):
         found["log"] = bundle.LOG
+    if quota.guarded(container.host_config):
+        found["keep_projects"] = True
     return found
 
 

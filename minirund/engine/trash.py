@@ -1,6 +1,6 @@
 """Deleting without making anyone wait: a directory is renamed into the trash, and deleted whenever there is time.
 
-What a crash leaves in the trash is deleted at the next start.
+What a crash leaves in the trash is deleted at the next start. A container's quota goes here too, with its directory.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import os
 import secrets
 from concurrent.futures import ThreadPoolExecutor
 
+from minirund.bundle import Bundle
+from overlayfs import quota
 from overlayfs.remove import remove_tree
 
 log = logging.getLogger(__name__)
@@ -39,6 +41,7 @@ class Trash:
 
     def _delete(self, path: str) -> None:
         try:
+            quota.lift(Bundle(path, "").rw_path)
             remove_tree(path)
         except OSError as error:
             log.warning("%s stays behind: %s", path, error)

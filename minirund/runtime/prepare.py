@@ -21,7 +21,7 @@ from cgroups.limits import from_oci, settings
 from minirund import wire
 from minirund.bundle import Bundle
 from minirund.errors import StepFailed
-from minirund.runtime import seccomp, syscalls
+from minirund.runtime import projects, seccomp, syscalls
 from minirund.runtime.context import Host, kind_of, new_namespaces
 from minirund.runtime.init import failure
 from minirund.runtime.start import Start, memfd
@@ -38,9 +38,13 @@ class Cache:
         self._full_library = full_library
         self._kept: dict[str, int] = {}
 
-    def filter(self, profile: dict[str, Any]) -> int:
-        """A memfd with the seccomp program for a profile; it stays ours. Raises StepFailed, OSError."""
-        return self._have(profile, lambda: memfd("seccomp", seccomp.compile_aside(profile, self._full_library)))
+    def filter(self, profile: dict[str, Any], keep_projects: bool) -> int:
+        """A memfd with the seccomp program for a profile, {} for none; it stays ours. Raises StepFailed, OSError."""
+        return self._have([profile, keep_projects], lambda: memfd("seccomp", self._compile(profile, keep_projects)))
+
+    def _compile(self, profile: dict[str, Any], keep_projects: bool) -> bytes:
+        program = seccomp.compile_aside(profile, self._full_library) if profile else b""
+        return projects.guarded(program) if keep_projects else program
 
     def device_program(self, rules: list[dict[str, Any]]) -> int:
         """A loaded device program; it stays ours. Raises CgroupError."""
@@ -148,9 +152,10 @@ def open_joined(made: Preparation) -> None:
 
 def load_filter(made: Preparation) -> None:
     """The seccomp program."""
-    profile = made.linux.get("seccomp")
-    if profile:
-        made.start.descriptors["seccomp"] = os.dup(made.cache.filter(profile))
+    profile = made.linux.get("seccomp") or {}
+    keep_projects = bool((made.config.get("minirund") or {}).get("keep_projects"))
+    if profile or keep_projects:
+        made.start.descriptors["seccomp"] = os.dup(made.cache.filter(profile, keep_projects))
 
 
 def write_plan(made: Preparation) -> None:

@@ -66,6 +66,7 @@ CTYPES = {  # who calls the kernel, or a C library, past Python
     "netns.syscalls",  # setns(2) and unshare(2), which Python has from 3.12 on
     "netns.nft",  # libnftables
     "overlayfs.flush",  # syncfs(2)
+    "overlayfs.quota",  # quotactl_fd(2)
     "minirund.libc",  # mallopt(3), inotify(7)
     "minirund.runtime.syscalls",
 }

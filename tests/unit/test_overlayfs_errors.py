@@ -37,6 +37,7 @@ def test_lines() -> None:
         errors.LinkTargetMissing("sha256:x", b"entry", b"target\n"),
         errors.LayerCollision("0123", "sha256:a", "sha256:b"),
         errors.MountTooLong(5000, 4095, 600),
+        errors.NoProjectQuota("/data", "tmpfs", "use another"),
     ]
     assert {type(error) for error in made} == set(classes().values()) - {errors.OverlayError}
     for error in made:
