@@ -46,6 +46,13 @@ def own_host() -> Iterator[DaemonHost]:
         yield host
 
 
+@pytest.fixture(scope="module")
+def bare_host() -> Iterator[DaemonHost]:
+    """The same for all tests of a module."""
+    with checked_host() as host:
+        yield host
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """A failure's report with the daemon's last words."""
