@@ -40,7 +40,7 @@ from minirund.engine.settings import Settings
 
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
-START_SECONDS, STOP_SECONDS, CLI_SECONDS = 30, 30, 120
+START_SECONDS, STOP_SECONDS, CLI_SECONDS = 120, 30, 120
 _numbers = itertools.count(1)
 
 
@@ -81,8 +81,6 @@ class DaemonHost:
         self.config = self.directory / "daemon.json"
         self.config.write_text("{}")
         self.daemon: subprocess.Popen[bytes] | None = None
-        self.program = [str(BIN / "minirund")]
-        """What is started as the daemon."""
         self._extra: Sequence[str] = ()
 
     def __enter__(self) -> DaemonHost:
@@ -165,7 +163,7 @@ class DaemonHost:
         self._extra = extra or self._extra
         options = ["-H", self.url, "--data-root", f"{self.state}/data", "--exec-root", f"{self.state}/run"]
         options += ["--pidfile", f"{self.state}/minirund.pid", "--config-file", str(self.config)]
-        command = self.inside(*self.program, *options, *self._extra)
+        command = self.inside(str(BIN / "minirund"), *options, *self._extra)
         with self.log.open("ab") as log:
             self.daemon = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**os.environ, **(env or {})}

@@ -158,6 +158,8 @@ def _health(args: Parsed) -> dict[str, Any]:
 
 def _host_config(args: Parsed) -> dict[str, Any]:
     host = _copied(args, _HOST_CONFIG)
+    if not all("=" in word for word in args.items("storage-opt")):
+        raise UsageError("invalid storage option")
     host.update(_maps(args, _MAPS))
     _set(
         host,

@@ -78,6 +78,8 @@ def test_daemon_json(own_host: DaemonHost, config: Any, words: str) -> None:
         (["--group", "nosuchgroup"], "no such group"),
         (["--max-unpacked-size", "much"], "not a size"),
         (["--network-pool", "-1"], "--network-pool -1"),
+        (["--storage-opt", "overlay2.size=x"], "invalid size: 'x'"),
+        (["--storage-opt", "overlay2.size=1g"], "overlay2.size is supported only with project quotas: "),
         (["--pidfile", "/nowhere/pid"], "/nowhere/pid"),
         (["--dns", "nonsense"], "--dns nonsense"),
     ],

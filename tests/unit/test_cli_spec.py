@@ -74,6 +74,7 @@ def test_config(options: list[str], config: dict[str, Any]) -> None:
             {"Ulimits": [{"Name": "nofile", "Soft": 1, "Hard": 2}, {"Name": "core", "Soft": 0, "Hard": 0}]},
         ),
         (["--sysctl", "net.x=1"], {"Sysctls": {"net.x": "1"}}),
+        (["--storage-opt", "size=10G"], {"StorageOpt": {"size": "10G"}}),
         (["--add-host", "a:1.2.3.4", "--add-host", "b=::1"], {"ExtraHosts": ["a:1.2.3.4", "b:::1"]}),
         (["--dns", "1.1.1.1", "--dns-search", "x"], {"Dns": ["1.1.1.1"], "DnsSearch": ["x"]}),
         (["--restart", "on-failure:3"], {"RestartPolicy": {"Name": "on-failure", "MaximumRetryCount": 3}}),

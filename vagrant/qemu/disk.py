@@ -32,7 +32,7 @@ WHEELS = Path("var/cache/minirund-wheels")
 
 PACKAGES = (
     "systemd-sysv dbus udev kmod linux-image-cloud-amd64 initramfs-tools openssh-server make git ca-certificates"
-    " procps iproute2 nftables busybox-static unzip"
+    " procps iproute2 nftables busybox-static unzip e2fsprogs xfsprogs"
 ).split()
 INPUTS = ("pyproject.toml", "scripts/install-packages", "vagrant/provision.sh", "vagrant/qemu/disk.py")
 """A change in one of these makes a new disk."""
