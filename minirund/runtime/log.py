@@ -36,7 +36,7 @@ def records(stream: int, data: bytes, now: int) -> bytes:
     head = b"%b %b F " % (stamp(now), NAMES[stream])
     if has_long_line(data):
         return b"".join(cut(line, head) for line in data[:-1].split(b"\n"))
-    return head + data[:-1].replace(b"\n", b"\n" + head) + b"\n"
+    return (head + data[:-1]).replace(b"\n", b"\n" + head) + b"\n"  # in this order: what grows is copied once
 
 
 def has_long_line(data: bytes) -> bool:
