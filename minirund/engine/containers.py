@@ -116,7 +116,7 @@ class Containers(Reading):
         try:
             self._catalog.put(container)  # from here on the name is taken
             with storage_errors(directory):
-                await asyncio.to_thread(quota.make_layer, directory, host)
+                quota.make_layer(directory, host)
         except BaseException:
             self._catalog.delete(container)
             self._trash.put(os.path.dirname(directory))
@@ -264,7 +264,7 @@ class Containers(Reading):
             lifecycle.after(container.status, Event.REMOVE, container.name)
             container = self._catalog.removing(container)
         bundle = self._runner.bundle(container)
-        await asyncio.to_thread(self._trash.put, bundle.directory)
+        self._trash.put(bundle.directory)
         self._catalog.delete(container)
         self._events.container("destroy", container)
         self._gone[container.id] = container.exit_code

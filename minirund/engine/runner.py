@@ -137,8 +137,7 @@ class Runner:
             cgroup = self._places.next(container)
             container = container.but(endpoint=place.endpoint, cgroup=cgroup, error="", oom_killed=False, ooms=0)
             self._catalog.put(container)
-            with storage_errors(self.bundle(container).directory):
-                await asyncio.to_thread(self._preparation.write, container, place, others)
+            await self._prepare(container, place, others)
             clients = live.take_held(removal=container.auto_remove)
             self._dismiss(live)
             live.awaited_removal = any(for_removal(client) for client, _ in clients)
@@ -147,6 +146,14 @@ class Runner:
         except BaseException as error:
             self._not_started(container, place.endpoint, error)
             raise
+
+    async def _prepare(self, container: Container, place: Place, others: dict[str, Container]) -> None:
+        """Small files of our own, written at once. The host's paths, maybe of a server that has gone: in a thread."""
+        with storage_errors(self.bundle(container).directory):
+            if any(container.host_config.get(key) for key in ("Binds", "Mounts", "Devices")):
+                await asyncio.to_thread(self._preparation.write, container, place, others)
+            else:
+                self._preparation.write(container, place, others)
 
     def _joined(self, container: Container) -> dict[str, Container]:
         host, found = container.host_config, {}
