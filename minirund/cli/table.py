@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from minirund.cli.options import Command
 
 NOT_YET = frozenset(
-    "build buildx builder commit compose context cp export history import login logout network plugin push save search "
+    "build buildx builder commit compose context cp export import login logout network plugin push save search "
     "secret service stack swarm volume".split()
 )
 """Docker's commands that are not here yet."""
@@ -50,6 +50,7 @@ ENTRIES = (
     Entry("container inspect", "inspect", "container inspect", "Show everything known of one or more containers"),
     Entry("kill", "lifecycle", "container kill, kill", "Send a signal to one or more running containers"),
     Entry("logs", "logs", "container logs, logs", "Show what a container has written"),
+    Entry("container prune", "prune", "container prune", "Remove all stopped containers"),
     Entry("ps", "ps", "container ls, container list, container ps, ps", "List containers"),
     Entry("pause", "lifecycle", "container pause, pause", "Freeze all processes of one or more containers"),
     Entry("port", "lifecycle", "container port, port", "List a container's published ports"),
@@ -64,14 +65,18 @@ ENTRIES = (
     Entry("unpause", "lifecycle", "container unpause, unpause", "Thaw all processes of one or more containers"),
     Entry("update", "update", "container update, update", "Change what containers were created with"),
     Entry("wait", "lifecycle", "container wait, wait", "Wait until containers stop and print their exit codes"),
+    Entry("history", "history", "image history, history", "Show the steps that an image was made in"),
     Entry("image inspect", "inspect", "image inspect", "Show everything known of one or more images"),
     Entry("load", "images", "image load, load", "Load images from a tar archive or standard input"),
     Entry("images", "images", "image ls, image list, images", "List images"),
+    Entry("image prune", "prune", "image prune", "Remove images that are not in use"),
     Entry("pull", "pull", "image pull, pull", "Fetch an image from a registry"),
     Entry("rmi", "images", "image rm, image remove, rmi", "Remove one or more images"),
     Entry("tag", "images", "image tag, tag", "Give an image another name"),
+    Entry("df", "df", "system df", "Show what takes space on the disk"),
     Entry("events", "events", "system events, events", "Watch what happens in the engine"),
     Entry("info", "info", "system info, info", "Describe the engine and its host"),
+    Entry("system prune", "prune", "system prune", "Remove what is not in use"),
     Entry("inspect", "inspect", "inspect", "Show everything known of containers and images"),
     Entry("version", "version", "version", "Show the versions of command and engine"),
     Entry("bash", "completion", "completion bash", "Print the script for bash"),

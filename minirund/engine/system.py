@@ -7,6 +7,7 @@ import os
 import platform
 import secrets
 from collections import Counter
+from collections.abc import Iterable, Mapping
 
 from cgroups.cgroup import Cgroup, fix_for_host
 from cgroups.errors import CgroupError
@@ -126,13 +127,22 @@ class System:
         }  # fmt: skip
 
     async def data_usage(self) -> Json:
-        """GET /system/df, but for the shapes of images and containers: bytes of all layers, and what each writes."""
+        """GET /system/df, but for the shapes of images and containers: bytes of all layers, of those of each image that
+        others have too, and of what each container writes."""
         layers = await asyncio.to_thread(self._images.layers.layers)
         sizes = {
             container.id: (await self._containers.sizes(container.id))[0]
             for container in self._containers.list(all=True, limit=None, filters={})
         }
-        return {"LayersSize": sum(layer.size for layer in layers), "SizeRw": sizes}
+        images = {image.id: image.layers for image in self._images.all()}
+        shared = shared_sizes(images, {layer.chain_id: layer.size for layer in layers})
+        return {"LayersSize": sum(layer.size for layer in layers), "SizeRw": sizes, "SharedSize": shared}
+
+
+def shared_sizes(images: Mapping[str, Iterable[str]], sizes: Mapping[str, int]) -> dict[str, int]:
+    """Of each image, the bytes of the layers that another image has too. Layers are named by chain ID."""
+    users = Counter(chain for layers in images.values() for chain in layers)
+    return {image: sum(sizes.get(chain, 0) for chain in layers if users[chain] > 1) for image, layers in images.items()}
 
 
 _EMPTY: Json = {

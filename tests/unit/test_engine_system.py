@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from cgroups.cgroup import Cgroup
-from minirund.engine.system import WANTED_CONTROLLERS, limits
+from minirund.engine.system import WANTED_CONTROLLERS, limits, shared_sizes
 
 ALL = ("MemoryLimit", "SwapLimit", "CpuCfsPeriod", "CpuCfsQuota", "CPUShares", "CPUSet", "PidsLimit")
 
@@ -47,3 +47,13 @@ def test_a_host_without_cgroup_v2() -> None:
     found, warnings = limits(None)
     assert not any(found.values())
     assert len(warnings) == len(WANTED_CONTROLLERS)
+
+
+def test_layers_that_images_share() -> None:
+    images = {"one": ("base", "a"), "two": ("base", "b"), "three": ("c",), "four": ()}
+    assert shared_sizes(images, {"base": 100, "a": 10, "b": 20, "c": 5}) == {
+        "one": 100,
+        "two": 100,
+        "three": 0,
+        "four": 0,
+    }

@@ -81,6 +81,7 @@ async def disk_usage(request: Request, engine: EngineOf) -> Response:
     lines = [views.summary(one, network_id) for one in engine.containers.list(True, None, {})]
     images = [
         sized(request, image_views.summary(one, engine.images.config(one), engine.images.in_use(one.id)))
+        | {"SharedSize": used["SharedSize"].get(one.id, 0)}
         for one in engine.images.list(True, {})
     ]
     return answer(
