@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 from minirund import __version__
 from minirund.errors import MinirundError
-from minirund.host import check_host, listening, pidfile, raise_descriptors
+from minirund.host import check_host, listening, listening_tcp, pidfile, raise_descriptors
 from minirund.libc import few_arenas
 from minirund.options import LEVELS, merged, parser, settings_from
 
@@ -32,12 +32,13 @@ if TYPE_CHECKING:
 log = logging.getLogger("minirund")
 
 
-async def serve(settings: Settings, sockets: list[socket.socket]) -> None:
-    """Engine and API, until a signal. Raises EngineError.
+async def serve(settings: Settings, sockets: list[socket.socket], metrics: list[socket.socket]) -> None:
+    """Engine and API, and /metrics alone on the sockets ``metrics``, until a signal. Raises EngineError.
 
     Imported here, after the checks: who is told "not root" need not wait for FastAPI.
     """
     from minirund.api.app import create_app
+    from minirund.api.metrics import create_metrics_app
     from minirund.api.server import Server
     from minirund.engine.engine import Engine
     from minirund.runtime.command import command
@@ -45,26 +46,30 @@ async def serve(settings: Settings, sockets: list[socket.socket]) -> None:
     engine = await Engine.open(settings, command)
     raise_descriptors()  # the spawner keeps what the daemon was given: containers inherit that
     try:
-        server = Server(create_app(engine))
+        server, figures = Server(create_app(engine)), Server(create_metrics_app(engine))
         loop = asyncio.get_running_loop()
 
         def stop(name: str) -> None:
             log.info("%s: stopping; containers go on", name)
             engine.events.close()
             server.stop()
+            figures.stop()
 
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop, number.name)
-        await server.run_on(sockets, lambda: _ready(settings))
+        served = [figures.run_on(metrics)] if metrics else []
+        await asyncio.gather(server.run_on(sockets, lambda: _ready(settings, metrics)), *served)
     finally:
         await engine.close()
 
 
-def _ready(settings: Settings) -> None:
+def _ready(settings: Settings, metrics: list[socket.socket]) -> None:
     gc.collect()
     gc.freeze()  # what is there now stays: no collection need look at it again
     _tell_systemd("READY=1")
     log.info("minirund %s serves %s", __version__, ", ".join(settings.hosts))
+    for listener in metrics:
+        log.info("/metrics is served on %s port %s too", *listener.getsockname()[:2])
 
 
 def _tell_systemd(state: str) -> None:
@@ -99,8 +104,12 @@ def _run(options: argparse.Namespace) -> None:
     )
     check_host(settings)
     few_arenas()
-    with pidfile(found.get("pidfile")), listening(settings.hosts, found.get("group")) as sockets:
-        asyncio.run(serve(settings, sockets))
+    with (
+        pidfile(found.get("pidfile")),
+        listening_tcp(settings.metrics_addr, "--metrics-addr") as metrics,
+        listening(settings.hosts, found.get("group")) as sockets,
+    ):
+        asyncio.run(serve(settings, sockets, metrics))
 
 
 if __name__ == "__main__":

@@ -152,6 +152,33 @@ def listening(hosts: Sequence[str], group: str | None) -> Iterator[list[socket.s
         yield sockets
 
 
+@contextlib.contextmanager
+def listening_tcp(address: tuple[str, int] | None, option: str) -> Iterator[list[socket.socket]]:
+    """The listening socket of an address, none for None. Raises BadOption."""
+    if address is None:
+        yield []
+        return
+    host, port = address
+    try:
+        listener = _listen_tcp(host, port)
+    except OSError as error:
+        shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        number = error.errno or 0  # below 0: the resolver's
+        why = os.strerror(number) if number > 0 else error.strerror or str(error)
+        raise BadOption(f"can't listen on {shown}: {why.lower()}: choose another address with {option}") from None
+    with listener:
+        yield [listener]
+
+
+def _listen_tcp(host: str, port: int) -> socket.socket:
+    """A name's first address, IPv4 if it has one; "" is every address of both kinds."""
+    if not host and socket.has_dualstack_ipv6():
+        return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
+    found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    family, *_, where = min(found, key=lambda one: one[0] != socket.AF_INET)
+    return socket.create_server(where[:2], family=family)
+
+
 def _unlink(path: str, inode: int) -> None:
     """Remove the socket if it is still ours: another daemon may have taken the path over."""
     with contextlib.suppress(OSError):

@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import re
+from collections.abc import Callable
 from ipaddress import IPv4Interface, ip_address
 from typing import Any
 
@@ -54,6 +55,7 @@ def parser() -> argparse.ArgumentParser:
     add("--max-unpacked-size", metavar="SIZE", help="refuse an image layer that unpacks to more, like 20g")
     add("--cgroup-parent", metavar="PATH", help="parent of the containers' cgroups (default /minirund)")
     add("--network-pool", metavar="N", help="network namespaces kept ready (default 4)")
+    add("--metrics-addr", metavar="ADDR", help="serve /metrics there too, like 127.0.0.1:9323 (default: on the socket)")
     add("--config-file", metavar="FILE", help=f"daemon configuration in JSON (default {DEFAULT_CONFIG})")
     add("-l", "--log-level", choices=sorted(LEVELS), help="how much to log (default info)")
     add("-D", "--debug", action="store_true", default=None, help="the same as --log-level debug")
@@ -68,7 +70,7 @@ CONFIG_KEYS = {  # daemon.json's key -> the option it stands for; dockerd's name
     "insecure-registries": "insecure_registry", "registry-mirrors": "registry_mirror",
     "storage-opts": "storage_opt",
     "max-unpacked-size": "max_unpacked_size", "cgroup-parent": "cgroup_parent", "network-pool": "network_pool",
-    "log-level": "log_level", "debug": "debug", "pidfile": "pidfile",
+    "metrics-addr": "metrics_addr", "log-level": "log_level", "debug": "debug", "pidfile": "pidfile",
 }  # fmt: skip
 KINDS = {
     **dict.fromkeys(("hosts", "dns", "dns_search", "dns_opt", "insecure_registry", "registry_mirror"), "texts"),
@@ -144,14 +146,9 @@ def settings_from(found: dict[str, Any]) -> Settings:
             known[name] = found[name]
     if len(found.get("bridge", "")) > 15:
         raise BadOption(f"--bridge {found['bridge']}: an interface's name has at most 15 characters")
-    if "bip" in found:
-        known["bip"] = _interface(found["bip"])
-    if "max_unpacked_size" in found:
-        known["max_unpacked_size"] = size(found["max_unpacked_size"])
     for option in found.get("storage_opt", ()):
         known["layer_size"] = _layer_size(option)
-    if "network_pool" in found:
-        known["pool_size"] = _count(found["network_pool"])
+    known |= {field: read(found[name]) for name, (field, read) in READ.items() if name in found}
     return Settings(**known, log_level=log_level(found))
 
 
@@ -207,9 +204,26 @@ def _count(text: Any) -> int:
     return number
 
 
+def address(text: str) -> tuple[str, int]:
+    """127.0.0.1:9323, [::1]:9323, a name, or :9323 for every address of the host. Raises BadOption."""
+    found = re.fullmatch(r"(\[[^\[\]]+\]|[^\[\]:\s]*):([0-9]{1,5})", text)
+    if not found or int(found[2]) > 65535:
+        raise BadOption(f"--metrics-addr {text}: not an address: use HOST:PORT, like 127.0.0.1:9323")
+    return found[1].strip("[]"), int(found[2])
+
+
 def size(text: Any) -> int:
     """Bytes from 1024, 20g, 512MiB. Raises BadOption."""
     found = re.fullmatch(r"(\d+)\s*([kmgt]?)(i?b)?", str(text).lower())
     if not found:
         raise BadOption(f"--max-unpacked-size {text}: not a size, like 20g")
     return int(found[1]) << 10 * " kmgt".index(found[2] or " ")
+
+
+READ: dict[str, tuple[str, Callable[[Any], Any]]] = {
+    "bip": ("bip", _interface),
+    "max_unpacked_size": ("max_unpacked_size", size),
+    "metrics_addr": ("metrics_addr", address),
+    "network_pool": ("pool_size", _count),
+}
+"""Option -> the field of Settings, and what reads its text."""

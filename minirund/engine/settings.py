@@ -29,6 +29,8 @@ class Settings:
     """Network namespaces that wait, wired, for a container."""
     hosts: tuple[str, ...] = ("unix:///run/minirund.sock",)
     log_level: str = "info"
+    metrics_addr: tuple[str, int] | None = None
+    """Host ("" is every address) and port where /metrics is served besides the socket."""
 
     @property
     def containers_dir(self) -> str:

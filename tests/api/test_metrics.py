@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 
 import pytest
-from daemon import DaemonHost
+from daemon import DaemonFailed, DaemonHost
 from prometheus_client.parser import text_string_to_metric_families as parse
 
 Samples = dict[tuple[str, str], float]
@@ -93,3 +95,59 @@ def test_collectors_at_once_and_containers_that_come_and_go(host: DaemonHost) ->
         assert {"engine_daemon_engine_info", "engine_daemon_events"} <= {family.name for family in parse(text)}
         assert text.endswith("\n")
     host.remove_containers()
+
+
+# --- on an address of its own
+
+
+def fetch(
+    host: DaemonHost, path: str = "/metrics", method: str = "GET", where: str = "127.0.0.1:9323"
+) -> tuple[int, str]:
+    """A request from inside the daemon's place: its network is its own."""
+    script = (
+        "import sys, urllib.request, urllib.error\n"
+        "request = urllib.request.Request(sys.argv[1], method=sys.argv[2])\n"
+        "try: answer = urllib.request.urlopen(request, timeout=20)\n"
+        "except urllib.error.HTTPError as error: answer = error\n"
+        "print(answer.status); print(answer.read().decode(), end='')"
+    )
+    done = host.run(sys.executable, "-c", script, f"http://{where}{path}", method)
+    assert done.returncode == 0, done.stderr
+    status, _, text = done.stdout.partition("\n")
+    return int(status), text
+
+
+def test_metrics_on_an_address_of_their_own(own_host: DaemonHost) -> None:
+    own_host.config.write_text('{"metrics-addr": "127.0.0.1:9323"}')
+    own_host.start()
+    status, text = fetch(own_host)
+    assert status == 200
+    assert {family.name for family in parse(text)} == {family.name for family in parse(page(own_host))}
+    assert fetch(own_host, method="HEAD") == (200, "")
+    assert fetch(own_host, "/containers/json") == (404, "404 page not found\n")
+    assert fetch(own_host, "/v1.47/metrics")[0] == 404
+    assert fetch(own_host, method="POST") == (405, "405 method not allowed\n")
+    assert "/metrics is served on 127.0.0.1 port 9323 too" in own_host.log_tail()
+    assert own_host.stop() == 0
+
+
+def test_an_address_in_use_is_refused_and_nothing_made(own_host: DaemonHost) -> None:
+    script = (
+        "import socket, sys\n"
+        "with socket.create_server(('127.0.0.1', 9323)): print('ready', flush=True); sys.stdin.read()"
+    )
+    command = own_host.inside(sys.executable, "-c", script)
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None and other.stdout.readline() == "ready\n"
+        with pytest.raises(DaemonFailed) as caught:
+            own_host.start("--metrics-addr", "127.0.0.1:9323")
+        other.communicate()
+    assert str(caught.value) == (
+        "minirund: can't listen on 127.0.0.1:9323: address already in use: choose another address with --metrics-addr\n"
+    )
+    own_host.start("--metrics-addr", "localhost:9323")
+    assert fetch(own_host)[0] == 200
+    own_host.kill9()
+    own_host.start("--metrics-addr", ":9323")  # after a crash, and with connections of the old one in TIME_WAIT
+    assert fetch(own_host)[0] == 200
+    assert fetch(own_host, where="[::1]:9323")[0] == 200

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from minirund.host import check_overlay, listen, listening, pidfile
+from minirund.host import check_overlay, listen, listening, listening_tcp, pidfile
 from minirund.options import BadOption
 
 root_only = pytest.mark.root
@@ -100,3 +100,36 @@ def test_another_daemon_that_runs_is_told(tmp_path: Path) -> None:
 def test_a_file_system_without_trusted_attributes_is_refused() -> None:
     with pytest.raises(BadOption, match="is on proc, which can't hold overlayfs layers"):
         check_overlay("/proc/self")
+
+
+@pytest.mark.parametrize(("host", "family"), [("127.0.0.1", socket.AF_INET), ("localhost", socket.AF_INET)])
+def test_a_tcp_address_is_listened_on_while_it_is_wanted(host: str, family: int) -> None:
+    with listening_tcp((host, 0), "--metrics-addr") as (listener,):
+        address = listener.getsockname()
+        assert listener.family == family
+        socket.create_connection(address[:2]).close()
+        with (
+            pytest.raises(BadOption, match=rf"can't listen on {host}:\d+: address already in use: .* --metrics-addr$"),
+            listening_tcp((host, address[1]), "--metrics-addr"),
+        ):
+            pass
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(address[:2])
+
+
+def test_every_address_and_none() -> None:
+    with listening_tcp(("", 0), "--metrics-addr") as (listener,):
+        socket.create_connection(("127.0.0.1", listener.getsockname()[1])).close()
+    with listening_tcp(None, "--metrics-addr") as none:
+        assert none == []
+
+
+@pytest.mark.parametrize(
+    ("host", "shown"),
+    [("no such name", "no such name:1"), ("192.0.2.1", "192.0.2.1:1"), ("2001:db8::1", "[2001:db8::1]:1")],
+)
+def test_an_address_that_is_none(host: str, shown: str) -> None:
+    with pytest.raises(BadOption) as caught, listening_tcp((host, 1), "--metrics-addr"):
+        pass
+    assert str(caught.value).startswith(f"can't listen on {shown}: ")
+    assert "\n" not in str(caught.value)
