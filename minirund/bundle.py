@@ -4,7 +4,7 @@
         config.json     the OCI runtime-spec configuration, complete (see oci.py)
         container.log   what the container printed: one line a record, in the Kubernetes CRI form
         rw/upper, rw/work   the read-write layer
-        exit.json       how it ended last (wire.Exited as JSON); absent while it runs
+        exit.json       how it ended last (wire.Exited as JSON); absent while it runs; on a full disk it goes below
     <exec-root>/containers/<id>/     gone at reboot
         shim.sock       where a new daemon finds the shim
         shim.pid        the shim's process ID and start time: "PID STARTTIME\\n", as in /proc/PID/stat
@@ -59,6 +59,11 @@ class Bundle:
         return f"{self.directory}/{EXIT}"
 
     @property
+    def second_exit_path(self) -> str:
+        """Where exit.json goes when the disk is full."""
+        return f"{self.run}/{EXIT}"
+
+    @property
     def shim_socket(self) -> str:
         """shim.sock."""
         return f"{self.run}/{SHIM_SOCKET}"
@@ -87,24 +92,23 @@ class Bundle:
 
     def read_exit(self) -> Exited | None:
         """How the container ended last, or None if it has not (or the record is torn)."""
-        try:
-            with open(self.exit_path, "rb") as file:
-                fields = json.load(file)
-            return Exited(int(fields["code"]), int(fields["time"]), bool(fields["oom"]), int(fields.get("ooms", 0)))
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
+        return _exited(self.exit_path) or _exited(self.second_exit_path)
 
     def write_exit(self, exited: Exited) -> None:
-        """Record the end: written beside, then renamed, so that it is whole or absent."""
-        beside = self.exit_path + ".new"
-        with open(beside, "w", encoding="utf-8") as file:
-            json.dump({"code": exited.code, "time": exited.time, "oom": exited.oom, "ooms": exited.ooms}, file)
-        os.rename(beside, self.exit_path)
+        """Record the end, whole or not at all. Raises OSError.
+
+        When the disk is full the run directory takes it, which is another file system and lasts as long as the boot.
+        """
+        try:
+            _write_exit(self.exit_path, exited)
+        except OSError:
+            _write_exit(self.second_exit_path, exited)
 
     def clear_exit(self) -> None:
         """Forget how it ended: it is about to run again."""
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self.exit_path)
+        for path in (self.exit_path, self.second_exit_path):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
 
     def write_shim_pid(self, pid: int) -> None:
         """Record which process is the shim."""
@@ -127,6 +131,28 @@ class Bundle:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(f"{self.run}/{name}")
             os.rmdir(self.run)
+
+
+def _exited(path: str) -> Exited | None:
+    try:
+        with open(path, "rb") as file:
+            fields = json.load(file)
+        return Exited(int(fields["code"]), int(fields["time"]), bool(fields["oom"]), int(fields.get("ooms", 0)))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _write_exit(path: str, exited: Exited) -> None:
+    """Written beside, then renamed."""
+    beside = path + ".new"
+    try:
+        with open(beside, "w", encoding="utf-8") as file:
+            json.dump({"code": exited.code, "time": exited.time, "oom": exited.oom, "ooms": exited.ooms}, file)
+        os.rename(beside, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.unlink(beside)
+        raise
 
 
 def start_time(pid: int) -> int:

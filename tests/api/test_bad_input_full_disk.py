@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from daemon import TAR, DaemonHost
@@ -105,6 +107,33 @@ def test_ends_are_recorded_and_space_can_be_made(own_host: DaemonHost, disk: Sma
     disk.free()
     own_host.load_busybox()
     assert own_host.cli("run", "--rm", "busybox", "echo", "ok").stdout == "ok\n"
+
+
+def test_an_end_while_the_disk_is_full_and_no_daemon_is_there(own_host: DaemonHost, disk: SmallDisk) -> None:
+    own_host.start()
+    own_host.load_busybox()
+    for name, code in (("none", "0"), ("five", "5")):
+        script = f"trap 'exit {code}' TERM; echo ready; while :; do sleep 0.05; done"
+        assert own_host.cli("run", "-d", "--name", name, "busybox", "sh", "-c", script).returncode == 0
+    until(lambda: all(own_host.cli("logs", name).stdout == "ready\n" for name in ("none", "five")))
+    inits = [own_host.api("GET", f"/containers/{name}/json")[1]["State"]["Pid"] for name in ("none", "five")]
+    own_host.kill9()
+    disk.fill()
+    for init in inits:
+        os.kill(init, signal.SIGTERM)
+    until(lambda: not any(os.path.exists(f"/proc/{init}") for init in inits))
+    until(lambda: not shims(own_host))
+    own_host.start()
+    codes = [own_host.api("GET", f"/containers/{name}/json")[1]["State"]["ExitCode"] for name in ("none", "five")]
+    assert codes == [0, 5]
+    disk.free()
+    assert own_host.cli("start", "five").returncode == 0
+    assert own_host.cli("kill", "five").returncode == 0
+    assert own_host.api("GET", "/containers/five/json")[1]["State"]["ExitCode"] == 137
+
+
+def shims(host: DaemonHost) -> list[Path]:
+    return list(Path(f"/proc/{host.holder}/root{host.state}/run").glob("containers/*/shim.sock"))
 
 
 def test_the_reserve_is_used_up(own_host: DaemonHost, disk: SmallDisk) -> None:

@@ -33,6 +33,19 @@ def test_the_end(bundle: Bundle) -> None:
     assert bundle.read_exit() is None
 
 
+def test_the_end_on_a_full_disk(tmp_path: Path) -> None:
+    """Another directory takes it: it is there for the next daemon, and cleared before the next start."""
+    (tmp_path / "run").mkdir()
+    bundle = Bundle("/dev/full", str(tmp_path / "run"))  # a device, so that nothing can be written below it
+    bundle.write_exit(Exited(7, 5, False))
+    assert bundle.read_exit() == Exited(7, 5, False)
+    assert os.listdir(bundle.run) == ["exit.json"]
+    Bundle(str(tmp_path), bundle.run).clear_exit()
+    assert os.listdir(bundle.run) == []
+    with pytest.raises(OSError, match=r"exit\.json"):
+        Bundle("/dev/full", "/dev/full").write_exit(Exited(7, 5, False))
+
+
 @pytest.mark.parametrize("torn", ["", "{", "{}", "[]", '{"code": 1}', '{"code": "x", "time": 1, "oom": false}'])
 def test_a_torn_end_is_none(bundle: Bundle, torn: str) -> None:
     Path(bundle.exit_path).write_text(torn)
