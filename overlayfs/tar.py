@@ -86,9 +86,11 @@ def padded(size: int) -> int:
 
 def _next_header(chunks: Chunks) -> bytes:
     """The next header block, checked; empty at the end of the archive."""
-    block = chunks.take_or_end(BLOCK)
+    begins, block = chunks.position == 0, chunks.take_or_end(BLOCK)
     if not block:
         return b""
+    if begins and not _is_header(block):
+        raise BadArchive("", "not a tar archive: it does not begin with a header")
     if len(block) < BLOCK:
         raise BadArchive("", "truncated: it ends in the middle of a header")
     if block == _ZEROS:
@@ -99,12 +101,23 @@ def _next_header(chunks: Chunks) -> bytes:
     return block
 
 
+def _is_header(block: bytes) -> bool:
+    """Whether it can be the first block of an archive."""
+    if len(block) < BLOCK:
+        return False
+    try:
+        _check_sum(block)
+    except BadArchive:
+        return block == _ZEROS
+    return True
+
+
 def _check_sum(block: bytes) -> None:
     """The sum of all bytes, the field itself taken as blanks. Some old programs summed signed bytes."""
     stored = block[148:156]
     wanted, total = number(stored, "checksum"), sum(block) - sum(stored) + 8 * 32
     if total != wanted and total - 256 * sum(byte > 127 for byte in block[:148] + block[156:]) != wanted:
-        raise BadArchive("", "not a tar archive, or damaged: the checksum of a header is wrong")
+        raise BadArchive("", "damaged: the checksum of a header is wrong")
 
 
 def _read_meta(chunks: Chunks, block: bytes, kind: bytes, records: Records) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import posixpath
+import re
 from collections.abc import Iterator
 
 from minirund.engine.records import Json
@@ -15,6 +16,7 @@ from minirund.oci import Mount
 
 DEFAULT_SHM = 64 * 1024 * 1024
 PROPAGATION = {"private", "rprivate", "shared", "rshared", "slave", "rslave"}
+_VOLUME_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 _MODES = {"ro", "rw", "z", "Z", "nocopy", "consistent", "cached", "delegated", "exec", "noexec"} | PROPAGATION
 
 
@@ -70,11 +72,25 @@ def split_bind(spec: str) -> tuple[str, str, list[str]]:
     if not 2 <= len(parts) <= 3 or not all(parts):
         raise InvalidArgument(f"invalid volume specification: '{spec}'")
     if not parts[0].startswith("/"):
+        _check_volume_name(parts[0])
         raise NotSupported(f"named volumes are not offered yet: {spec!r}; name a directory: /path/on/host:{parts[1]}")
     mode = parts[2].split(",") if len(parts) == 3 else []
     if set(mode) - _MODES:
         raise InvalidArgument(f"invalid mode: {parts[2]} in '{spec}'")
     return posixpath.normpath(parts[0]), _destination(parts[1]), mode
+
+
+def _check_volume_name(name: str) -> None:
+    """What a path without a slash at its beginning would be. Raises InvalidArgument."""
+    if len(name) < 2:
+        raise InvalidArgument(
+            f"create {name}: volume name is too short, names should be at least two alphanumeric characters"
+        )
+    if not _VOLUME_NAME.fullmatch(name):
+        raise InvalidArgument(
+            f'create {name}: "{name}" includes invalid characters for a local volume name, only '
+            '"[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. If you intended to pass a host directory, use absolute path'
+        )
 
 
 def _mounts(host: Json) -> Iterator[Mount]:

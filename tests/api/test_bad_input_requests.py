@@ -85,6 +85,11 @@ BESIDE = r"(See|Run) '|time=.*error waiting for container"
         (["-p", "80:80", "busybox", "true"], 125, "published ports (-p) are not offered yet"),
         (["-P", "busybox", "true"], 125, "published ports (-P) are not offered yet"),
         (["-v", "data:/x", "busybox", "true"], 125, "named volumes are not offered yet"),
+        (
+            ["-v", "relative/x:/x", "busybox", "true"],
+            125,
+            "If you intended to pass a host directory, use absolute path",
+        ),
         (["--network", "nonet", "busybox", "true"], 125, "network nonet not found"),
         (["--network", "container:none", "busybox", "true"], 125, "No such container: none"),
         (["--cap-add", "FOO", "busybox", "true"], 125, "unknown capability"),

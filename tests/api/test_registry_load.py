@@ -205,7 +205,8 @@ NO_IMAGE = "it has neither manifest.json nor index.json"
     ("data", "words"),
     [
         pytest.param(b"", NO_IMAGE, id="empty"),
-        pytest.param(b"no tar" * 1000, "bad archive", id="no tar"),
+        pytest.param(b"no tar" * 1000, "not a tar archive: it does not begin with a header", id="no tar"),
+        pytest.param(b"no tar", "not a tar archive: it does not begin with a header", id="too little for a tar"),
         pytest.param(docker_archive({"x:1": ONE})[:5000], "bad archive: truncated", id="truncated"),
         pytest.param(docker_archive({"x:1": ONE}, "gzip")[:400], "bad archive", id="truncated gzip"),
         pytest.param(docker_archive({"x:1": ONE}, manifest=False), NO_IMAGE, id="no manifest"),

@@ -192,6 +192,7 @@ def test_what_tarfile_writes(form: int) -> None:
 BAD = {
     "garbage": b"this is no tar archive" * 100,
     "checksum": tars.header().replace(b"file", b"fail") + tars.END,
+    "checksum, later": tars.member("a") + tars.header().replace(b"file", b"fail") + tars.END,
     "half a header": tars.header()[:300],
     "half the data": tars.member("f", b"x" * 1000)[:900],
     "zeros in the middle": tars.member("a") + bytes(512) + tars.member("b") + tars.END,
