@@ -6,7 +6,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 [ $# -gt 0 ] || set -- tests/kernel/test_cgroups_hierarchy.py tests/kernel/test_cgroups_device_program.py \
-    tests/kernel/test_overlayfs_quota.py tests/kernel/test_engine_quota_crash.py tests/api/test_quota.py tests/vm
+    tests/kernel/test_overlayfs_quota.py tests/kernel/test_engine_quota_crash.py tests/vm
 code=0
 for part in "$@"; do
     report=
