@@ -48,7 +48,8 @@ class Notices:
         fd = self._files.pop(name, None)
         if fd is not None:
             del self._names[fd]
-            os.close(fd)  # which takes it out of the epoll
+            self._epoll.unregister(fd)  # closing does it too, but not while a child that is about to exec has it open
+            os.close(fd)
 
     def changed(self) -> list[tuple[str, dict[str, int]]]:
         """The files that have changed since they were last read, and what they say; {} once: the cgroup has gone."""
