@@ -142,12 +142,10 @@ def _disk(directory: str) -> str:
     with open(image, "wb") as file:
         file.truncate(DISK_BYTES)
     _run("mkfs.ext4", "-q", "-F", "-E", "lazy_itable_init=1,lazy_journal_init=1,nodiscard", image)
-    device = _run("losetup", "--find", "--show", "--direct-io=on", image).strip()
-    try:
-        _run("mount", "-o", "noatime", device, where)
-    finally:
-        _run("losetup", "--detach", device)  # it goes with the last who uses it: the mount
-        os.unlink(image)
+    _run("mount", "-o", "loop,noatime", image, where)
+    os.unlink(image)
+    device = _run("findmnt", "--noheadings", "--output", "SOURCE", where).strip()
+    subprocess.run(["losetup", "--direct-io=on", device], check=False)  # what can't be had it says itself
     return where
 
 
