@@ -6,9 +6,11 @@ user typed. What a value may be: bounds.py; the devices: devices.py.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from cgroups import limits
 from cgroups.cgroup import Cgroup
-from cgroups.errors import ControllerMissing, LimitInvalid
+from cgroups.errors import ControllerMissing, FileMissing, LimitInvalid
 from minirund.engine import bounds, conf, devices, machine
 from minirund.engine.records import Json
 from minirund.errors import InvalidArgument, NotSupported
@@ -62,15 +64,27 @@ def check(host: Json, root: Cgroup) -> list[str]:
     if by_name:
         conf.check(by_name, _ours(host), option_of=lambda name: option(name, host))
     try:
-        root.require(limits.needed(limits.from_oci(resources(host))))
+        lines = limits.settings(limits.from_oci(resources(host)))
+        root.require(limits.needed_by(lines))
+        _check_files(lines, root)
     except LimitInvalid as error:
         raise InvalidArgument(str(error)) from None
     except ControllerMissing as error:
         named = ControllerMissing(error.controller, option(error.option, host), error.fix)
         raise NotSupported(str(named)) from None
+    except FileMissing as error:
+        raise NotSupported(str(FileMissing(error.file, option(error.option, host)))) from None
     if by_name:
         conf.attempt(by_name, root)
     return warnings
+
+
+def _check_files(lines: Iterable[limits.Setting], root: Cgroup) -> None:
+    """Raises FileMissing for what this kernel's controllers have no file for."""
+    for line in lines:
+        files = (line.file, *(line.other or ())[:1])
+        if not line.lifts and machine.has(root, *files) is False:
+            raise FileMissing(line.file, line.option)
 
 
 def option(name: str, host: Json) -> str:

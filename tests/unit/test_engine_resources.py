@@ -92,6 +92,23 @@ def test_a_refusal_names_the_option_that_was_typed(
         resources.check(host, Cgroup(str(tmp_path)))
 
 
+def test_a_file_that_the_kernel_has_not_is_named_with_the_option(tmp_path: Path) -> None:
+    (tmp_path / "system.slice").mkdir()
+    for directory in (tmp_path, tmp_path / "system.slice"):
+        (directory / "cgroup.controllers").write_text("io cpu\n")
+    root = Cgroup(str(tmp_path))
+    with pytest.raises(NotSupported) as caught:
+        resources.check({"BlkioWeight": 500}, root)
+    assert str(caught.value) == "--blkio-weight needs the cgroup file io.weight, which this kernel does not have"
+    with pytest.raises(NotSupported, match=r"^--cpus needs the cgroup file cpu\.max, which"):
+        resources.check({"NanoCpus": 10**9}, root)
+    with pytest.raises(NotSupported, match=r"^--cgroup-conf cpu\.idle needs the cgroup file cpu\.idle, which"):
+        resources.check({"CgroupConf": {"cpu.idle": "1"}}, root)
+    (tmp_path / "system.slice" / "io.bfq.weight").touch()
+    assert resources.check({"BlkioWeight": 500}, root) == []
+    assert resources.check({"CpuQuota": -1}, root) == []  # nothing to lift
+
+
 def test_every_limit_of_the_library_that_is_asked_for_has_an_option() -> None:
     """The names are the library's: what it may say, is translated."""
     rate = [{"major": 8, "minor": 0, "rate": 1}]

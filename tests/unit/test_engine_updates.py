@@ -207,7 +207,8 @@ def test_a_full_disk_takes_all_back(catalog: Catalog, place: Path, monkeypatch: 
 
 def test_warnings_are_those_of_create(catalog: Catalog, place: Path) -> None:
     (place / "cgroup/child").mkdir()
-    (place / "cgroup/child/cgroup.controllers").write_text("memory")  # and no file for swap
+    (place / "cgroup/child/cgroup.controllers").write_text("memory")
+    (place / "cgroup/child/memory.max").write_text("max")  # and no file for swap
     container = catalog.put(nine())
     (warning,) = asyncio.run(updates(catalog, place).update("name1", {"Memory": NEW}))
     assert "swap" in warning
