@@ -91,6 +91,7 @@ class Engine:
         spawner.start()
         await recover(engine._catalog, engine._runner, settings, engine._trash, places)
         await engine.containers.finish_removals()
+        await engine.images.drop_damaged()
         await engine.images.collect()
         engine._restarts.take_up()
         return engine

@@ -15,7 +15,7 @@ import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator
 from typing import Any
 
-from minirund.engine import removal
+from minirund.engine import damage, removal
 from minirund.engine.events import Events
 from minirund.engine.fetch import LayerFetcher
 from minirund.engine.filters import Filters, check_keys, labels_pass, truth, until
@@ -306,6 +306,16 @@ class Images:
         gone = [{"Deleted": image.id}, *({"Deleted": chain} for chain in await self.collect())]
         self._write_index()  # last: on a full disk there is room again
         return gone
+
+    async def drop_damaged(self) -> None:
+        """Take images off the list whose files are not all there; one that containers are made of keeps its record."""
+        for image in self.all():
+            if what := await asyncio.to_thread(damage.found, image, self.content, self.layers):
+                shown = ", ".join((*image.tags, *image.digests)) or image.id
+                log.error("image %s is damaged and no longer listed; pull or load it again: %s", shown, what)
+                left = self._untag(image, (*image.tags, *image.digests))
+                if not self.users(left):
+                    await self._delete(left)
 
     async def prune(self, filters: Filters) -> tuple[Bodies, int]:
         """Remove images without a name (or, with dangling=false, all) that no container uses: what went, and bytes."""

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from daemon import TAR, DaemonHost
 from images import busybox, docker_archive
+from images import image as image_of
 
 CALLS = "fdatasync,fsync,syncfs,sendto,write,writev"
 SYNC = "fdatasync("
@@ -95,3 +96,18 @@ def test_an_image(host: DaemonHost) -> None:
     assert names.index("syncfs") < names.index("fdatasync")
     assert order(host, "POST", "/images/another:1/tag?repo=third&tag=1") == ["sync", "answer"]
     assert "sync" in order(host, "DELETE", "/images/third:1")
+
+
+def test_the_next_daemon_does_not_list_an_image_whose_layer_has_gone() -> None:
+    with DaemonHost() as host:
+        host.start()
+        host.load_busybox()
+        host.api("POST", "/images/load?quiet=1", docker_archive({"kept:1": image_of({"file": "kept"})}), TAR)
+        chain = host.api("GET", "/images/busybox/json")[1]["RootFS"]["Layers"][0].removeprefix("sha256:")
+        host.kill9()
+        host.run("rm", "-r", str(host.state / f"data/layers/{chain[:16]}"), check=True)
+        host.start()
+        assert [one["RepoTags"] for one in host.api("GET", "/images/json")[1]] == [["kept:1"]]
+        assert "busybox:latest is damaged and no longer listed" in host.log.read_text()
+        host.load_busybox()
+        assert host.cli("run", "--rm", "busybox", "echo", "works").stdout == "works\n"
