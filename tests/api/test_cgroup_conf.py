@@ -56,11 +56,11 @@ def test_files_of_a_container_and_an_update(host: DaemonHost) -> None:
     ],
 )  # fmt: skip
 def test_what_is_refused_leaves_nothing(host: DaemonHost, word: str, message: str) -> None:
-    before = host.api("GET", "/containers/json?all=1")[1]
+    before = host.cli("ps", "-aq").stdout
     done = host.cli("create", "--cgroup-conf", word, "busybox")
     assert message in done.stderr
     assert done.returncode == 1
-    assert host.api("GET", "/containers/json?all=1")[1] == before
+    assert host.cli("ps", "-aq").stdout == before
     assert trials(host) == ""
 
 
