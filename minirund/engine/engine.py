@@ -22,7 +22,7 @@ from minirund.engine.locks import claim_bridge, lock_or_refuse, wait_for_starts
 from minirund.engine.metrics import Metrics
 from minirund.engine.network import Network
 from minirund.engine.networks import Networks
-from minirund.engine.places import Places
+from minirund.engine.places import Places, make_room
 from minirund.engine.records import Container, Json
 from minirund.engine.recover import recover
 from minirund.engine.restarts import Restarts
@@ -81,7 +81,9 @@ class Engine:
     @classmethod
     async def open(cls, settings: Settings, command: Command) -> Engine:
         """Start the spawner, take up what runs, clear up what is left over. ``command``: see shims.Spawner."""
-        places = Places(cgroup_root(), settings.cgroup_parent)
+        top = cgroup_root()
+        make_room(top)
+        places = Places(top, settings.cgroup_parent)
         os.makedirs(settings.exec_root, mode=0o711, exist_ok=True)
         lock = lock_or_refuse(f"{settings.exec_root}/minirund.lock", "exec root", "--exec-root")
         token = await asyncio.to_thread(wait_for_starts, settings.exec_root)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 import os
 
-from cgroups import directories, placing
+from cgroups import directories, nesting, placing
 from cgroups.cgroup import Cgroup
 from cgroups.errors import CgroupError, PlaceRefused
 from minirund.bundle import Bundle
@@ -34,7 +34,7 @@ class Places:
     def __init__(self, top: Cgroup, parent: str) -> None:
         """``parent`` is the daemon's, "" for its own choice. Raises InvalidArgument if nothing can be made there."""
         self.top = Cgroup(top.path)
-        self.parent = self._checked(parent or PARENT)
+        self.parent = self._checked(parent) if parent else PARENT
 
     def open(self) -> None:
         """Make the daemon's own parent. Raises EngineError."""
@@ -76,6 +76,17 @@ class Places:
         except (PlaceRefused, OSError) as error:
             raise _refused(parent, error) from None
         return path
+
+
+def make_room(top: Cgroup) -> None:
+    """In a container, or a CI job: have the root of its cgroups, which we see as the top, hand controllers down."""
+    try:
+        moved = nesting.make_room(top)
+    except (CgroupError, OSError) as error:
+        log.warning("there will be no limits: %s", error)
+    else:
+        if moved:
+            log.info("moved %d processes from / to /%s of this cgroup namespace, to have limits", moved, nesting.LEAF)
 
 
 def recorded(bundle: Bundle) -> str:
