@@ -69,7 +69,7 @@ def live(data: bytes, descriptors: list[int], told: int, host: Host) -> None:
             ours = os.getpid()
             born.pid, born.pidfd = syscalls.clone3(namespaces, -1 if cgroup < 0 else descriptors[cgroup])
             if born.pid == 0:
-                init.main(host, Start.parse(descriptors), ours)
+                init.main(host, descriptors, ours)
             for each in descriptors[-childs:]:
                 os.close(each)
         except (StepFailed, OSError) as error:

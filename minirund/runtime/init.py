@@ -149,10 +149,10 @@ EXEC_STEPS: tuple[Step, ...] = (
 """From clone3 to execve, in a container that runs."""
 
 
-def main(host: Host, start: Start, shim: int) -> NoReturn:
-    """init, cloned: from what the shim was told to the container's program. ``shim`` is its process ID."""
+def main(host: Host, descriptors: list[int], shim: int) -> NoReturn:
+    """init, cloned: from what the shim was given to the container's program. ``shim`` is its process ID."""
     try:
-        become(context_of(host, start, shim), STEPS)
+        become(context_of(host, Start.parse(descriptors), shim), STEPS)
     finally:
         os._exit(1)
 

@@ -41,7 +41,7 @@ def run(door: socket.socket, host: Host) -> NoReturn:
                 os.close(progress)
                 birth.main(door, told, host)
         except OSError as error:  # no process to be had
-            refuse(door, error)
+            refuse_or_wait(door, error)
         os.close(told)
         if os.read(progress, 1):
             select.select([door, progress], [], [])
@@ -59,10 +59,10 @@ def rehearse(host: Host) -> None:
     before = set(os.listdir("/proc/self/fd"))
     for _ in range(REHEARSALS):
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        told, progress = os.pipe2(os.O_CLOEXEC)
+        progress, told = os.pipe2(os.O_CLOEXEC)
         nobodys_start(ours).send(ours)
-        birth.live(*receive(theirs), progress, host)
-        os.close(told)
+        birth.live(*receive(theirs), told, host)
+        os.close(progress)
         ours.close()
         theirs.close()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
@@ -97,6 +97,14 @@ def spawner_lives(door: socket.socket) -> bool:
         return bool(door.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
     except BlockingIOError:
         return True
+
+
+def refuse_or_wait(door: socket.socket, error: OSError) -> None:
+    """No shim could be forked. A start that lies at the door is refused; else wait for one, there may be room then."""
+    if select.select([door], [], [], 0)[0]:
+        refuse(door, error)
+    else:
+        select.select([door], [], [])
 
 
 def refuse(door: socket.socket, error: OSError) -> None:

@@ -88,6 +88,21 @@ def test_without_the_zygote_the_spawner_goes(tmp_path: Path, lower: Path) -> Non
         Path(bundle.cgroup).rmdir()
 
 
+def test_a_fork_that_failed_ahead_of_a_start_fails_no_start(runtime: Runtime, tmp_path: Path, lower: Path) -> None:
+    of = zygote(runtime)
+    waiting(of)
+    command = ["strace", "-p", str(of), "-e", "inject=clone:error=EAGAIN:when=1", "-o", str(tmp_path / "calls")]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as tracer:
+        try:
+            assert tracer.stderr is not None
+            assert "attached" in tracer.stderr.readline()
+            assert runtime.run(make_bundle(tmp_path, lower), "/bin/true").code == 0  # by the one that waits
+            eventually(lambda: "EAGAIN" in (tmp_path / "calls").read_text(), "no fork failed")
+            assert runtime.run(make_bundle(tmp_path, lower), "/bin/true").code == 0
+        finally:
+            tracer.terminate()
+
+
 def test_many_at_once_each_get_a_shim(runtime: Runtime, tmp_path: Path, lower: Path) -> None:
     containers = [runtime.launch(make_bundle(tmp_path, lower), "sh", "-c", f"exit {code}") for code in range(12)]
     assert [container.exited() for container in containers] == list(range(12))
