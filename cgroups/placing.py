@@ -18,7 +18,7 @@ from cgroups.cgroup import ACCOUNTED, Cgroup
 from cgroups.errors import PlaceRefused
 from cgroups.files import read_or
 
-_LONGEST = 255
+_LONGEST, _LONGEST_PATH = 255, 1024
 _SHOWN = 3
 
 
@@ -31,6 +31,10 @@ def normal(path: str) -> str:
         raise PlaceRefused(path, "a cgroup's name has no line breaks and no zero bytes")
     if any(len(os.fsencode(part)) > _LONGEST for part in parts):
         raise PlaceRefused(path, f"a cgroup's name has at most {_LONGEST} bytes")
+    if len(os.fsencode(path)) > _LONGEST_PATH:
+        raise PlaceRefused(f"{path[:_LONGEST]}...", f"the path of a cgroup has at most {_LONGEST_PATH} bytes here")
+    if any(part.startswith("cgroup.") for part in parts):
+        raise PlaceRefused(path, "names that begin with 'cgroup.' are those of a cgroup's files, choose another")
     return "/" + "/".join(parts)
 
 

@@ -24,6 +24,7 @@ from minirund.errors import EngineError, InvalidArgument
 log = logging.getLogger(__name__)
 
 PARENT = "/minirund"
+SHOWN = 300  # characters of a path that is none
 
 
 class Places:
@@ -116,4 +117,4 @@ def _normal(parent: str) -> str:
 
 def _refused(parent: str, error: PlaceRefused | OSError) -> InvalidArgument:
     why = error.why if isinstance(error, PlaceRefused) else error.strerror
-    return InvalidArgument(f"invalid cgroup parent (--cgroup-parent) {parent!r}: {why}")
+    return InvalidArgument(f"invalid cgroup parent (--cgroup-parent) {parent[:SHOWN]!r}: {why}")

@@ -88,7 +88,7 @@ def test_after_its_shim_was_killed_the_parent_goes_too(host: DaemonHost, name: s
     ("asked", "why"),
     [
         ("../../x", "'..' is not allowed in it"),
-        ("/cgroup.procs/x", "/cgroup.procs is a file"),
+        ("/cgroup.procs/x", "are those of a cgroup's files"),
         ("team/threads/x", "/team is 'domain threaded'"),
         ("x" * 256, "at most 255 bytes"),
     ],

@@ -48,6 +48,8 @@ def test_a_path_begins_at_the_root(path: str, found: str) -> None:
         ("a\nb", "no line breaks"),
         ("a\0b", "zero bytes"),
         ("ä" * 128, "at most 255 bytes"),
+        ("a/" * 513, r"^(a/)+.{0,1}\.\.\.: the path of a cgroup has at most 1024 bytes"),
+        ("none/cgroup.procs", "those of a cgroup's files"),
     ],
 )
 def test_a_path_that_can_be_none(path: str, why: str) -> None:
