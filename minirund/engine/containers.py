@@ -13,6 +13,7 @@ import time
 
 from minirund import wire
 from minirund.engine import (
+    devices,
     lifecycle,
     mounts,
     network,
@@ -82,7 +83,10 @@ class Containers(Reading):
         args = (*(merged.get("Entrypoint") or ()), *(merged.get("Cmd") or ()))
         if not args:
             raise InvalidArgument("no command specified")
-        warnings = self._check(merged, host_config, networking)
+        if host_config.get("Devices"):  # a directory of them is walked, and may be large, or of a server that has gone
+            warnings = await asyncio.to_thread(self._check, merged, host_config, networking)
+        else:
+            warnings = self._check(merged, host_config, networking)
         return await self._make(name, asked, image, (merged, host_config, networking, args)), warnings
 
     def _check(self, config: Json, host: Json, networking: Json) -> list[str]:
@@ -94,6 +98,7 @@ class Containers(Reading):
         spec.check_sysctls(host)
         policy.check_host(host)
         quota.check(host, self._settings.containers_dir, self._settings.layer_size)
+        devices.rules(host)
         warnings = resources.check(host, self._places.top)
         self._places.check(host)
         mounts.wanted(host)

@@ -64,7 +64,7 @@ def check(host: Json, root: Cgroup) -> list[str]:
     if by_name:
         conf.check(by_name, _ours(host), option_of=lambda name: option(name, host))
     try:
-        lines = limits.settings(limits.from_oci(resources(host)))
+        lines = limits.settings(limits.from_oci(limited(host)))
         root.require(limits.needed_by(lines))
         _check_files(lines, root)
     except LimitInvalid as error:
@@ -131,12 +131,15 @@ def _io(host: Json) -> Json:
     if host.get("BlkioWeightDevice"):
         weights = host["BlkioWeightDevice"]
         section["weightDevice"] = [
-            devices.disk(entry["Path"], "--blkio-weight-device") | {"weight": int(entry.get("Weight") or 0)}
+            devices.disk(entry.get("Path") or "", "--blkio-weight-device") | {"weight": int(entry.get("Weight") or 0)}
             for entry in weights
         ]
     for key, word, option in THROTTLES:
         if host.get(key):
-            section[word] = [devices.disk(entry["Path"], option) | {"rate": int(entry["Rate"])} for entry in host[key]]
+            section[word] = [
+                devices.disk(entry.get("Path") or "", option) | {"rate": int(entry.get("Rate") or 0)}
+                for entry in host[key]
+            ]
     return section
 
 

@@ -120,10 +120,22 @@ def test_every_limit_of_the_library_that_is_asked_for_has_an_option() -> None:
 
 def test_a_bad_value_is_told_before_a_missing_controller(tmp_path: Path) -> None:
     root = Cgroup(str(tmp_path))
-    gone: Json = {"Memory": GIB, "Devices": [{"PathOnHost": "/no/such"}]}
-    for host in ({"Memory": 1}, {"BlkioWeight": 1}, {"Memory": GIB, "CpuPeriod": 1}, gone):
+    for host in ({"Memory": 1}, {"BlkioWeight": 1}, {"Memory": GIB, "CpuPeriod": 1}):
         with pytest.raises(InvalidArgument):
             resources.check(host, root)
+
+
+def test_a_device_that_has_gone_is_in_no_limits_way(tmp_path: Path) -> None:
+    """An update asks too, long after the container was made."""
+    (tmp_path / "cgroup.controllers").write_text("pids\n")
+    host: Json = {"PidsLimit": 5, "Devices": [{"PathOnHost": "/no/such"}]}
+    assert resources.check(host, Cgroup(str(tmp_path))) == []
+
+
+@pytest.mark.parametrize("key", ["BlkioWeightDevice", "BlkioDeviceReadBps", "BlkioDeviceWriteIOps"])
+def test_a_disk_without_a_path(key: str) -> None:
+    with pytest.raises(InvalidArgument, match=r'invalid device for .*: "": no such file or directory'):
+        resources.limited({key: [{"Weight": 500, "Rate": 1}]})
 
 
 def test_what_can_t_be_had_is_a_warning_and_left_out(tmp_path: Path) -> None:
