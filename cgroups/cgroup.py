@@ -3,8 +3,7 @@
 Ten lines that limit a process:
 
     from cgroups.cgroup import Cgroup
-    from cgroups.files import GONE, flags, pread_flags, read, read_or, try_write, write
-from cgroups.limits import from_oci
+    from cgroups.limits import from_oci
 
     group = Cgroup.at("demo/sleeper")
     group.create()

@@ -102,7 +102,7 @@ class Link:
 
 
 class Spawner:
-    """The zygote process that forks shims. It is started again whenever it has gone."""
+    """The process that prepares starts and has shims forked. It is started again whenever it has gone."""
 
     def __init__(self, command: Command, token: int) -> None:
         """``command(descriptor, limit)``: the argument vector of a spawner with this control socket and RLIMIT_NOFILE.
