@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import contextlib
+from collections.abc import AsyncIterator, Iterable
 
 from minirund.bundle import Bundle
 from minirund.engine import logs, processes, spec
@@ -15,7 +16,7 @@ from minirund.engine.records import Container
 from minirund.engine.runner import Runner
 from minirund.engine.transfer import storage_errors
 from minirund.engine.usage import disk_usage
-from minirund.errors import NotSupported
+from minirund.errors import NotFound, NotSupported
 from overlayfs.diff import changes
 
 
@@ -38,6 +39,14 @@ class Reading:
         container = self.get(ref)
         upper = await asyncio.to_thread(disk_usage, f"{self._runner.bundle(container).rw_path}/upper")
         return upper, upper + sum(self._images.layers.get(chain).size for chain in container.layers)
+
+    async def sizes_of(self, refs: Iterable[str]) -> dict[str, tuple[int, int]]:
+        """`sizes` of several. Who is removed meanwhile is not among them."""
+        found = {}
+        for ref in refs:
+            with contextlib.suppress(NotFound):
+                found[ref] = await self.sizes(ref)
+        return found
 
     async def top(self, ref: str, ps_args: str) -> tuple[list[str], list[list[str]]]:
         """Its processes as ps shows them: titles and rows. Raises Conflict, InvalidArgument."""

@@ -130,10 +130,9 @@ class System:
         """GET /system/df, but for the shapes of images and containers: bytes of all layers, of those of each image that
         others have too, and of what each container writes."""
         layers = await asyncio.to_thread(self._images.layers.layers)
-        sizes = {
-            container.id: (await self._containers.sizes(container.id))[0]
-            for container in self._containers.list(all=True, limit=None, filters={})
-        }
+        containers = self._containers.list(all=True, limit=None, filters={})
+        found = await self._containers.sizes_of(container.id for container in containers)
+        sizes = {ident: written for ident, (written, _) in found.items()}
         images = {image.id: image.layers for image in self._images.all()}
         shared = shared_sizes(images, {layer.chain_id: layer.size for layer in layers})
         return {"LayersSize": sum(layer.size for layer in layers), "SizeRw": sizes, "SharedSize": shared}

@@ -64,8 +64,10 @@ async def containers(
     network_id = network_ids(engine)
     lines = [views.summary(container, network_id) for container in found]
     if size:
+        sizes = await engine.containers.sizes_of(line["Id"] for line in lines)
+        lines = [line for line in lines if line["Id"] in sizes]
         for line in lines:
-            line["SizeRw"], line["SizeRootFs"] = await engine.containers.sizes(line["Id"])
+            line["SizeRw"], line["SizeRootFs"] = sizes[line["Id"]]
     return answer(lines)
 
 
