@@ -42,6 +42,7 @@ import races
 from daemon import DaemonFailed, DaemonHost
 
 from cgroups.cgroup import subdirectories
+from minirund.engine.ready import SIZE
 
 BROKEN = (OSError, http.client.HTTPException)
 ENDS, EXIT_CODE = ["sh", "-c", "echo said; exit 7"], 7
@@ -112,6 +113,15 @@ def eventually(what: str, found: Callable[[], Any], seconds: float = 20) -> None
         time.sleep(0.02)
 
 
+def container_directories(host: DaemonHost) -> set[str]:
+    """Those of containers: not the few that wait for one (engine/ready.py) and have nothing in them yet."""
+    directory = inside(host, "data/containers")
+    made = names(directory)
+    waiting = {name for name in made if names(directory / name) == {"rw"}}
+    listed = {one["Id"] for one in host.api("GET", "/containers/json?all=1")[1]}
+    return made - (waiting - listed) if len(waiting - listed) <= SIZE else made
+
+
 def agree(host: DaemonHost) -> None:
     """What the daemon lists is what is there: no more, no less. Raises Lost."""
 
@@ -122,7 +132,7 @@ def agree(host: DaemonHost) -> None:
         return {
             name: difference
             for name, difference in {
-                "directories": names(inside(host, "data/containers")) ^ known,
+                "directories": container_directories(host) ^ known,
                 "run directories": names(inside(host, "run/containers")) - known,
                 "cgroups": container_cgroups(host) ^ alive,
                 "shims": shims(host) - len(alive),

@@ -34,6 +34,7 @@ from minirund.engine.lifecycle import Event, Status
 from minirund.engine.names import check_name, new_id
 from minirund.engine.places import Places, clear_cgroup
 from minirund.engine.reading import Reading
+from minirund.engine.ready import Ready, require_room
 from minirund.engine.records import Container, Image, Json
 from minirund.engine.restarts import Restarts
 from minirund.engine.runner import Runner
@@ -64,6 +65,7 @@ class Containers(Reading):
         super().__init__(catalog, runner, images)
         self._restarts, self._events, self._trash, self._places = restarts, events, trash, places
         self._settings = settings
+        self.ready = Ready(settings.containers_dir)
         self._gone: dict[str, int] = {}  # exit codes of containers that were removed a moment ago
         runner.on_end = self._on_end
 
@@ -109,7 +111,9 @@ class Containers(Reading):
         self, name: str | None, asked: str, image: Image, parts: tuple[Json, Json, Json, tuple[str, ...]]
     ) -> str:
         config, host, networking, args = parts
-        ident = new_id()
+        require_room(self._settings.containers_dir)
+        ready = None if host.get("AutoRemove") or quota.size_of(host) else self.ready.take()
+        ident = ready or new_id()
         config.setdefault("Hostname", "")
         if not config["Hostname"]:
             config["Hostname"] = os.uname().nodename if network.mode_of(host) == "host" else ident[:12]
@@ -120,16 +124,17 @@ class Containers(Reading):
         directory = self._runner.bundle(container).rw_path
         try:
             self._catalog.put(container)  # from here on the name is taken
-            with storage_errors(directory):
-                quota.make_layer(directory, host)
+            if ready is None:
+                with storage_errors(directory):
+                    quota.make_layer(directory, host)
         except BaseException:
             self._catalog.delete(container)
             self._trash.put(os.path.dirname(directory))
             raise
         self._events.container("create", container)
         if not container.auto_remove:
-            bundle = self._runner.bundle(container)
-            await self._catalog.synced(bundle.rw_path, bundle.directory, os.path.dirname(bundle.directory))
+            above = os.path.dirname(directory)
+            await self._catalog.synced(*((directory, above, os.path.dirname(above)) if ready is None else ()))
         return ident
 
     # ---- motion ----

@@ -96,6 +96,7 @@ class Engine:
         await engine.images.drop_damaged()
         await engine.images.collect()
         engine._restarts.take_up()
+        engine.containers.ready.fill()
         return engine
 
     def _rootfs(self, container: Container) -> Json:
@@ -108,6 +109,7 @@ class Engine:
         await self._runner.finish()
         self._runner.ooms.close()
         await self.images.close()
+        await self.containers.ready.close()
         self._spawner.stop()
         await asyncio.to_thread(self._network.close)
         await self._trash.close()

@@ -135,7 +135,8 @@ def _clear_unknown(catalog: Catalog, settings: Settings, trash: Trash, places: P
             bundle.remove_run()
     for name in _names(settings.containers_dir):
         if name not in known:
-            log.info("leftover of a container that was never whole: %s", name[:12])
+            if _names(f"{settings.containers_dir}/{name}") != ["rw"]:  # else ready.py has made it
+                log.info("leftover of a container that was never whole: %s", name[:12])
             clear_cgroup(places.left_by(Bundle(f"{settings.containers_dir}/{name}", f"{settings.run_dir}/{name}")))
             trash.put(f"{settings.containers_dir}/{name}")
 

@@ -3,8 +3,8 @@
 One transaction is one change that a user can see. A commit writes to the log without waiting for the disk (some 50 us).
 A kill -9 of the daemon loses nothing: the pages are the kernel's by then. A power cut would: see syncing.py.
 
-On a full disk a wish is refused (``put``); what is so already is written down all the same (``settle``, ``delete``):
-in the room that is kept for it, or, when that is used up, as soon as there is some.
+On a full disk a wish is refused (``put``) as soon as the log would have to grow; what is so already is written down all
+the same (``settle``, ``delete``): in the room that is kept for it, or, when that is used up, as soon as there is some.
 """
 
 from __future__ import annotations

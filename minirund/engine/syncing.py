@@ -3,7 +3,8 @@
 A commit leaves its pages with the kernel (store.py): enough against kill -9, not against a power cut. Who answers a
 user with something that is to stay, ``await``s ``synced()``: one fdatasync(2) of the log covers every commit before it,
 so ten that wait at once cost one. What goes at a reboot anyhow (starts, ends, ``--rm``) is synced within half a
-second, and nobody waits. SQLite writes its log over and over in one file, so mostly there is no size to be recorded.
+second, and nobody waits. SQLite writes its log over and over in one file, which is as long as it gets from the start:
+so there is no size to be recorded, and a sync is one flush of the disk and no commit of the file system's journal.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import os
 
 log = logging.getLogger(__name__)
 
+LENGTH = 32 + 1010 * (24 + 4096)
+"""Bytes of a log that SQLite begins anew: a head, and a thousand pages with a head each (PRAGMA wal_autocheckpoint)."""
 SOON = 0.5
 """Seconds until a change that nobody waits for is on the disk."""
 
@@ -28,12 +31,28 @@ def fsync_directory(path: str) -> None:
         os.close(directory)
 
 
+def lengthen(descriptor: int) -> None:
+    """Fill the log up with zeros. From then on a commit changes no size and takes no block. Nobody may be writing.
+
+    What follows the last frame is passed over by SQLite, since its checksum is wrong (sqlite.org/walformat.html). On a
+    full disk the log stays as it is.
+    """
+    size = os.fstat(descriptor).st_size
+    try:
+        while (end := os.fstat(descriptor).st_size) < LENGTH:
+            os.pwrite(descriptor, bytes(min(1 << 20, LENGTH - end)), end)
+        os.fdatasync(descriptor)
+    except OSError:
+        os.ftruncate(descriptor, size)
+
+
 class Syncing:
     """The log's way to the disk. Owns a descriptor of it."""
 
     def __init__(self, path: str) -> None:
         """``path``: the log. Raises OSError. Its directory is synced: the file is there after a power cut."""
         self._descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        lengthen(self._descriptor)
         fsync_directory(os.path.dirname(path))
         self._directories: list[str] = []
         self._running: asyncio.Task[None] | None = None

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import resource
+import shutil
+import signal
+import sqlite3
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,10 +49,53 @@ def log(tmp_path: Path, disk: Disk) -> Iterator[Syncing]:
     path = tmp_path / "log"
     path.touch()
     found = Syncing(str(path))
-    assert disk.done == [tmp_path.name]
+    assert disk.done == ["log", tmp_path.name]
     disk.done.clear()
     yield found
     found.close()
+
+
+def test_the_log_is_as_long_as_it_gets(log: Syncing, disk: Disk, tmp_path: Path) -> None:
+    assert (tmp_path / "log").stat().st_size == syncing.LENGTH
+    assert (tmp_path / "log").stat().st_blocks * 512 >= syncing.LENGTH
+
+
+def test_what_it_holds_stays(tmp_path: Path) -> None:
+    for content in (b"frames", bytes(range(256)) * 20_000):
+        (tmp_path / "log").write_bytes(content)
+        Syncing(str(tmp_path / "log")).close()
+        assert (tmp_path / "log").read_bytes() == content.ljust(syncing.LENGTH, b"\0")
+
+
+def test_a_full_disk_leaves_it_as_it_was(tmp_path: Path) -> None:
+    (tmp_path / "log").write_bytes(b"frames")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2 << 20, before[1]))  # write(2) fails beyond that
+    try:
+        Syncing(str(tmp_path / "log")).close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert (tmp_path / "log").read_bytes() == b"frames"
+
+
+def test_sqlite_passes_the_zeros_over(tmp_path: Path) -> None:
+    """Changes, a crash (its files are copied), the log filled up once more: nothing is lost, nothing comes back."""
+    path, copy = tmp_path / "db", tmp_path / "copy"
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.executescript("PRAGMA journal_mode=WAL; CREATE TABLE t (a)")
+        with contextlib.closing(Syncing(f"{path}-wal")):
+            for number in range(1500):  # past a checkpoint
+                db.execute("INSERT INTO t VALUES (?)", (number,))
+            assert os.stat(f"{path}-wal").st_size == syncing.LENGTH
+            for end in ("", "-wal"):
+                shutil.copyfile(f"{path}{end}", f"{copy}{end}")
+    os.truncate(f"{copy}-wal", 2 << 20)
+    Syncing(f"{copy}-wal").close()
+    with contextlib.closing(sqlite3.connect(copy)) as db:
+        assert db.execute("SELECT count(*), max(a) FROM t").fetchone() == (1500, 1499)
+        assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
 def test_many_share_one(log: Syncing, disk: Disk) -> None:
