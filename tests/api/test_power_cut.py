@@ -26,6 +26,7 @@ PATIENCE = 30.0
 @contextmanager
 def traced(host: DaemonHost, found: list[str]) -> Iterator[None]:
     """The calls that the daemon makes meanwhile, in the order in which they ended."""
+    time.sleep(1)  # what was to be synced from before, half a second after it
     trace = host.directory / "trace"
     command = ["strace", "-f", "-y", "-e", f"trace={CALLS}", "-o", str(trace), "-p", str(host.pid)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as tracer:
@@ -54,7 +55,6 @@ def calls(lines: list[str]) -> Iterator[str]:
 def order(host: DaemonHost, method: str, path: str, body: Any = None, headers: Any = None) -> list[str]:
     """ "sync" and "answer" in the order in which they happened during a request."""
     lines: list[str] = []
-    time.sleep(1)  # what was to be synced from before
     with traced(host, lines):
         status, answer = host.api(method, path, body, headers)
         assert status < 300, answer

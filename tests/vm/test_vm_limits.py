@@ -1,6 +1,6 @@
 """In a whole machine: the limits that containers ask for are in force.
 
-Run by vagrant/test in the guest (`make vm-test` boots one); skipped elsewhere (conftest.py).
+Run by vagrant/test.sh in the guest (`make vm-test` boots one); skipped elsewhere (conftest.py).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def test_an_option_is_a_cgroup_file(name: str, options: tuple[str, ...], file: s
 
 
 def test_a_rate_of_a_device_is_its_line_in_io_max(name: str) -> None:
-    """Over the API, as `minirun run` has no option for it."""
+    """Over the API: one for reading; `--device-write-bps` is with the updates below."""
     rate = {"Path": "/dev/vda", "Rate": 1 << 20}
     wanted = {"Image": IMAGE, "Cmd": ["sleep", "600"], "HostConfig": {"BlkioDeviceReadBps": [rate]}}
     connection = UnixConnection(SOCKET)
