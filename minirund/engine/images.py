@@ -308,8 +308,15 @@ class Images:
         return gone
 
     async def drop_damaged(self) -> None:
-        """Take images off the list whose files are not all there; one that containers are made of keeps its record."""
-        for image in self.all():
+        """Take images off the list whose files are not all there; one that containers are made of keeps its record.
+
+        Where no layer is left at all, a disk is more likely not mounted than all lost: nothing is dropped then.
+        """
+        images = self.all()
+        if images and not await asyncio.to_thread(self.layers.layers):
+            log.error("%s holds no layer of %d images: is a disk not mounted?", self.layers.root, len(images))
+            return
+        for image in images:
             if what := await asyncio.to_thread(damage.found, image, self.content, self.layers):
                 shown = ", ".join((*image.tags, *image.digests)) or image.id
                 log.error("image %s is damaged and no longer listed; pull or load it again: %s", shown, what)

@@ -65,3 +65,18 @@ def test_one_that_a_container_is_made_of_loses_its_names_alone(place: Place) -> 
     place.do(lambda images: HURTS["its files have gone"](images, image))
     place.do(lambda images: images.drop_damaged())
     assert place.do(lambda images: images.get(image.id)).tags == ()
+
+
+def test_where_no_layer_is_left_no_image_is_dropped(place: Place, caplog: pytest.LogCaptureFixture) -> None:
+    """As when a disk is not mounted: once it is, all is as it was."""
+    root = place.do(lambda images: images.layers.root)
+    aside = root.rename(root.with_name("aside"))
+    root.mkdir()
+    place.do(lambda images: images.drop_damaged())
+    assert [record.message for record in caplog.records] == [
+        f"{root} holds no layer of 2 images: is a disk not mounted?"
+    ]
+    shutil.rmtree(root)
+    aside.rename(root)
+    place.do(lambda images: images.drop_damaged())
+    assert len(place.do(lambda images: images.all())) == 2
