@@ -171,11 +171,10 @@ def make_pipes(made: Preparation) -> None:
     made.start.descriptors |= {"report": ours.detach(), "init": theirs.detach()}
     if not (made.config.get("process") or {}).get("terminal"):
         stdin, _once = made.start.told["stdin"]
-        null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
-        made.start.descriptors["init0"] = null
         if stdin:
-            os.close(null)
             made.start.descriptors["init0"], made.start.descriptors["stdin"] = os.pipe2(os.O_CLOEXEC)
+        else:
+            made.start.descriptors["init0"] = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
         for number, name in ((1, "stdout"), (2, "stderr")):
             made.start.descriptors[name], made.start.descriptors[f"init{number}"] = os.pipe2(os.O_CLOEXEC)
 
