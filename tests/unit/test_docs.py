@@ -19,7 +19,7 @@ from minirund.engine.settings import Settings
 from minirund.options import CONFIG_KEYS, DEFAULT_CONFIG, DEFAULT_HOST, parser
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")])
+PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "cgroups/README.md", *(ROOT / "docs").glob("*.md")])
 TREES = "minirund|cgroups|netns|overlayfs|tests|bench|scripts|packaging|vagrant|docs"
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
