@@ -1,0 +1,134 @@
+"""In a whole machine: what a program meets that wants more than its container has.
+
+Run by vagrant/test.sh in the guest (`make vm-test` boots one); skipped elsewhere (conftest.py). Processor time is read
+from cpu.stat, which counts what was given and not how fast that was: emulation does not matter.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from guest import IMAGE, cgroup_file, minirun
+
+SPIN = ("sh", "-c", "while :; do :; done")
+SWAP = Path("/var/tmp/swap-of-the-tests")
+
+
+def processor_seconds(name: str) -> float:
+    """What the container has had so far."""
+    fields = dict(line.split() for line in cgroup_file(name, "cpu.stat").splitlines())
+    return int(fields["usage_usec"]) / 1e6
+
+
+def shares(names: list[str], seconds: float) -> list[float]:
+    """How much of one processor each gets for a while."""
+    before, started = [processor_seconds(name) for name in names], time.monotonic()
+    time.sleep(seconds)
+    after, ended = [processor_seconds(name) for name in names], time.monotonic()
+    return [(late - early) / (ended - started) for early, late in zip(before, after, strict=True)]
+
+
+@pytest.fixture
+def second(name: str) -> Iterator[str]:
+    """Another container's name."""
+    yield f"{name}-second"
+    minirun("rm", "-f", f"{name}-second")
+
+
+@pytest.fixture
+def swap() -> Iterator[None]:
+    """The machine has 128 MiB of swap."""
+    for words in (
+        ("dd", "if=/dev/zero", f"of={SWAP}", "bs=1M", "count=128", "status=none"),
+        ("chmod", "600", str(SWAP)),
+        ("mkswap", "--quiet", str(SWAP)),
+        ("swapon", str(SWAP)),
+    ):
+        subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
+    yield
+    subprocess.run(("swapoff", str(SWAP)), check=True)
+    SWAP.unlink()
+
+
+def test_half_a_processor_is_half_of_one(name: str) -> None:
+    minirun("run", "-d", "--name", name, "--cpus", "0.5", IMAGE, *SPIN)
+    assert shares([name], 5) == [pytest.approx(0.5, rel=0.1)]
+    minirun("update", "--cpus", "0.25", name)
+    assert shares([name], 3) == [pytest.approx(0.25, rel=0.1)]
+
+
+def test_two_that_compete_get_what_their_shares_say(name: str, second: str) -> None:
+    """Four to one, in shares; the kernel goes by weights, which are not quite that."""
+    for each, weight in ((name, "2048"), (second, "512")):
+        minirun("run", "-d", "--name", each, "--cpuset-cpus", "0", "--cpu-shares", weight, IMAGE, *SPIN)
+    more, less = shares([name, second], 5)
+    weights = [int(cgroup_file(each, "cpu.weight")) for each in (name, second)]
+    assert more / less == pytest.approx(weights[0] / weights[1], rel=0.3)
+    assert more + less <= 1.1
+
+
+def test_memory_beyond_the_limit_goes_to_swap_as_far_as_that_is_allowed(name: str, swap: None) -> None:
+    """40 MiB in 24: with 64 of both it fits, with 32 the kernel kills."""
+    fill = ("dd", "if=/dev/zero", "of=/dev/shm/file", "bs=1M", "count=40")
+    minirun("run", "-d", "--name", name, "--memory", "24m", "--memory-swap", "64m", IMAGE, "sleep", "600")
+    minirun("exec", name, *fill)
+    assert int(cgroup_file(name, "memory.swap.current")) > 12 << 20
+    assert int(cgroup_file(name, "memory.current")) <= 24 << 20
+    minirun("exec", name, "rm", "/dev/shm/file")
+    minirun("update", "--memory", "24m", "--memory-swap", "32m", name)
+    minirun("exec", name, *fill, code=137)
+
+
+def test_memory_that_is_reserved_is_not_taken_while_others_have_some(name: str, second: str) -> None:
+    """Both have written a file of 24 MiB. When 16 MiB are wanted back, it is the other that has to give."""
+    for each, reserve in ((name, ("--memory-reservation", "32m")), (second, ())):
+        minirun("run", "-d", "--name", each, "--cgroup-parent", "/reserving", *reserve, IMAGE, "sleep", "600")
+        minirun("exec", each, "dd", "if=/dev/zero", "of=/file", "bs=1M", "count=24", "conv=fsync")
+    Path("/sys/fs/cgroup/reserving/memory.reclaim").write_text(str(16 << 20))
+    kept, taken = (int(cgroup_file(each, "memory.current")) for each in (name, second))
+    assert kept >= 24 << 20
+    assert taken <= 16 << 20
+
+
+def test_writing_is_no_faster_than_the_rate(name: str) -> None:
+    """3 MiB at 1 MiB/s; the kernel lets some of the first second's through at once."""
+    minirun("run", "-d", "--name", name, "--device-write-bps", "/dev/vda:1mb", IMAGE, "sleep", "600")
+    started = time.monotonic()
+    minirun("exec", name, "dd", "if=/dev/zero", "of=/file", "bs=64k", "count=48", "conv=fsync")
+    assert time.monotonic() - started > 2
+
+
+def test_one_on_a_processor_is_seen_on_no_other(name: str) -> None:
+    minirun("run", "-d", "--name", name, "--cpuset-cpus", "1", IMAGE, "sh", "-c", f"{SPIN[2]} & {SPIN[2]}")
+    pids = [line.split()[1] for line in minirun("top", name).splitlines()[1:]]
+    assert len(pids) == 2
+    for _ in range(5):
+        on = {Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[36] for pid in pids}
+        assert on == {"1"}
+        time.sleep(0.2)
+
+
+def test_a_device_outside_the_list_can_not_be_opened(name: str) -> None:
+    """To make its node is allowed, as with Docker; the list is about what opens it."""
+    number = Path("/sys/block/vda/dev").read_text().strip().replace(":", " ")
+    shell = f"mknod /disk b {number} && head -c 512 /disk"
+    assert "Operation not permitted" in minirun("run", "--name", name, IMAGE, "sh", "-c", shell, code=1)
+
+
+def test_a_device_of_the_list_opens_as_far_as_its_letters_say(name: str) -> None:
+    minirun("run", "-d", "--name", name, "--device", "/dev/vda:/dev/disk:r", IMAGE, "sleep", "600")
+    assert minirun("exec", name, "sh", "-c", "head -c 512 /dev/disk | wc -c") == "512\n"
+    assert "Operation not permitted" in minirun("exec", name, "sh", "-c", ": >>/dev/disk", code=1)
+
+
+def test_the_machine_does_not_notice_a_fork_bomb(name: str) -> None:
+    """It has filled its container, and others start as before."""
+    minirun("run", "-d", "--name", name, "--pids-limit", "30", IMAGE, "sleep", "600")
+    assert "can't fork" in minirun("exec", name, "sh", "-c", "while :; do sleep 60 & done", code=2)
+    assert minirun("run", "--rm", IMAGE, "echo", "works") == "works\n"
+    assert int(cgroup_file(name, "pids.current")) in {29, 30}
+    assert "max 0" not in cgroup_file(name, "pids.events")
