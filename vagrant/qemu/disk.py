@@ -47,10 +47,13 @@ FILES = {
     "etc/systemd/journald.conf.d/machine.conf": "[Journal]\nStorage=persistent\n",
     "etc/systemd/network/machine.network": "[Match]\nDriver=virtio_net\n"
     "[Network]\nAddress=10.0.2.15/24\nGateway=10.0.2.2\n",
+    "etc/initramfs-tools/modules": "quota_v2\n",
     "etc/pip.conf": f"[global]\nno-index = true\nfind-links = /{WHEELS}\ndisable-pip-version-check = true\n",
 }
 """The machine's own configuration; addresses are those of QEMU's user network."""
 ENABLED = {"multi-user.target.wants": ("systemd-networkd.service",)}
+QUOTA = ("-O", "quota,project", "-E", "quotatype=prjquota")
+"""Options of mke2fs, for the tests of --storage-opt: the kernel wants a module to mount what they make."""
 MASKED = "apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer fstrim.timer man-db.timer"
 PASSED_ON = "http_proxy https_proxy no_proxy PIP_INDEX_URL PIP_EXTRA_INDEX_URL PIP_TRUSTED_HOST".split()
 """Variables of the host that say how packages are reached."""
@@ -162,7 +165,7 @@ def _make(disk: Disk, base: Path, root: Path) -> None:
     _configure(root, disk)
     _prepare(root)
     raw, key = root.parent / "disk.raw", root.parent / "ssh_key"
-    _run(["mke2fs", "-q", "-t", "ext4", "-L", "root", "-d", str(root), str(raw), "8G"])
+    _run(["mke2fs", "-q", "-t", "ext4", *QUOTA, "-L", "root", "-d", str(root), str(raw), "8G"])
     image = root.parent / "disk.qcow2"
     _run(["qemu-img", "convert", "-q", "-O", "qcow2", str(raw), str(image)])
     raw.unlink()
@@ -228,6 +231,7 @@ def _prepare(root: Path) -> None:
         "WHEELS": f"/{WHEELS}",
     }
     _run(["chroot", str(root), f"/{TREE}/vagrant/provision.sh", "prepare"], environment)
+    _run(["chroot", str(root), "update-initramfs", "-u"], environment)
     _run(["umount", "-R", str(root / "proc"), str(root / "dev")])
     policy.unlink()
     pip_conf.with_suffix(".later").rename(pip_conf)

@@ -34,7 +34,9 @@ KVM_FAILED = CACHE / "kvm-failed"
 """The ID of the host's boot in which a machine could not be run with KVM."""
 MEMORY_MB, PROCESSORS = 2048, 2
 BOOT_SECONDS, ANSWER_SECONDS, OFF_SECONDS = 240, 20, 120
-COMMAND_LINE = "root=/dev/vda rw console=ttyS0 quiet systemd.show_status=false panic=-1 net.ifnames=0"
+COMMAND_LINE = (
+    "root=/dev/vda rw rootflags=prjquota console=ttyS0 quiet systemd.show_status=false panic=-1 net.ifnames=0"
+)
 
 
 class MachineFailed(Exception):
