@@ -12,7 +12,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +126,9 @@ class Containers:
 
     async def sizes(self, ref: str) -> tuple[int, int]:
         return 12, 4_000_012
+
+    async def sizes_of(self, refs: Iterable[str]) -> dict[str, tuple[int, int]]:
+        return dict.fromkeys(refs, (12, 4000012))
 
     async def attach(self, ref: str, attach: wire.Attach, descriptor: int) -> None:
         self.handed.append((attach, descriptor))
@@ -278,7 +281,7 @@ class System:
         raise RuntimeError("a fault\nin the engine")
 
     async def data_usage(self) -> Json:
-        return {"LayersSize": 5, "SizeRw": {}}
+        return {"LayersSize": 5, "SizeRw": {}, "SharedSize": {}}
 
 
 class Statistics:

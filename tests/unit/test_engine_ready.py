@@ -103,11 +103,12 @@ def test_where_none_can_be_made_nothing_stays(tmp_path: Path, monkeypatch: pytes
 def test_closed_in_the_middle_of_it(tmp_path: Path) -> None:
     async def work() -> None:
         made = Ready(str(tmp_path))
-        made.fill()
-        await until(lambda: made._work is not None)
+        made._begin()  # what the timer of ``fill`` does
+        assert made._work is not None
         await made.close()
+        assert made._work is None
         made.fill()
-        await asyncio.sleep(0.05)
+        assert made._timer is None
 
     asyncio.run(work())
     assert names(tmp_path) == set()

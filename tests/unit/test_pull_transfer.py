@@ -192,6 +192,10 @@ def test_a_follower_waits_for_bytes_that_are_still_to_come(growing: Path) -> Non
     assert seen[-1] == 8
 
 
+BORDER = 1 << 20
+"""Bytes: the kernel's blocks of the page cache are no larger here."""
+
+
 def resident(path: Path) -> int:
     """Bytes of a file in the page cache. fincore(1)"""
     done = subprocess.run(["fincore", "-nb", "-o", "res", path], check=True, capture_output=True, text=True)
@@ -199,7 +203,10 @@ def resident(path: Path) -> int:
 
 
 def test_what_a_follower_has_read_leaves_memory(tmp_path: Path) -> None:
-    """And nothing but that: a part that is still to be read does not have to come from the disk."""
+    """And nothing but that: a part that is still to be read does not have to come from the disk.
+
+    But for the block of memory across the border, which the kernel keeps whole or drops whole.
+    """
     path = tmp_path / "blob"
     with path.open("wb") as file:
         file.write(bytes(4 * WINDOW))
@@ -212,10 +219,10 @@ def test_what_a_follower_has_read_leaves_memory(tmp_path: Path) -> None:
     follower.attach(path.open("rb"), 4 * WINDOW)
     while follower.position < 3 * WINDOW:
         follower.read()
-    assert resident(path) == WINDOW
+    assert 0 <= WINDOW - resident(path) <= BORDER
     assert len(follower.read(5)) == 5
     follower.close()
-    assert resident(path) == WINDOW
+    assert 0 <= WINDOW - resident(path) <= BORDER
 
 
 def test_a_follower_never_reads_beyond_what_is_valid(growing: Path) -> None:
