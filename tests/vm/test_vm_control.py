@@ -73,7 +73,7 @@ def test_an_end_by_the_oom_killer_is_told_once_before_it(name: str) -> None:
 
 
 def test_a_weight_is_in_its_file_or_refused_by_name(name: str) -> None:
-    """Whoever schedules the disk knows weights or does not: the kernel has the file, and says no to the device's line."""
+    """The kernel has the file, and says no to a line of a disk whose scheduler knows no weights."""
     if not Path("/sys/fs/cgroup/system.slice/io.weight").exists():
         shown = minirun("create", "--name", name, "--blkio-weight", "500", IMAGE, code=1)
         assert "--blkio-weight needs the cgroup file io.weight, which this kernel does not have" in shown
