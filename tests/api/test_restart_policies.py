@@ -87,11 +87,12 @@ def ready(host: DaemonHost) -> DaemonHost:
 
 
 def reboot(host: DaemonHost) -> None:
-    """Nothing runs any more, and what was in /run is gone."""
+    """Nothing runs any more, and what was in /run is gone. All stop first: no shim sees its container end."""
     host.kill9()
-    for pid in set(host.group.processes()) - {host.holder}:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+    for number in (signal.SIGSTOP, signal.SIGKILL):
+        for pid in set(host.group.processes()) - {host.holder}:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
     until(lambda: set(host.group.processes()) <= {host.holder}, "something runs on")
     assert (
         host.run("sh", "-c", f"rm -rf {host.state}/run; ip link del minirun0; nft delete table ip minirun").returncode
