@@ -12,6 +12,8 @@ Others may remove a parent between two steps of ours, as they see it empty: then
 """
 
 import os
+import stat
+from contextlib import suppress
 
 MARK = "trusted.minirund"
 MADE, KEPT = b"made", b"kept"
@@ -27,9 +29,10 @@ def make(path: str, mark: bytes = MADE) -> None:
         except FileNotFoundError:
             make(os.path.dirname(path), mark)
         except FileExistsError:
-            if os.path.isdir(path):
-                return
-            raise
+            with suppress(FileNotFoundError):  # it has gone again: once more
+                if stat.S_ISDIR(os.stat(path).st_mode):
+                    return
+                raise
         else:
             _set_mark(path, mark)
             return
