@@ -87,8 +87,7 @@ class Mount(NamedTuple):
 def require(directory: str) -> None:
     """Raises NoProjectQuota, which says why and the way out, where a limit would not be held."""
     with _opened(directory) as fd:
-        if not _enforced(fd):
-            raise _no_quota(fd)
+        _require(fd)
 
 
 def limit(directory: str, size: int) -> int:
@@ -97,8 +96,7 @@ def limit(directory: str, size: int) -> int:
     Returns its project. Raises NoProjectQuota, OSError.
     """
     with _opened(directory) as fd:
-        if not _enforced(fd):
-            raise _no_quota(fd)
+        _require(fd)
         project = _claim(fd)
         _set_limit(fd, project, size)
         return project
@@ -107,25 +105,22 @@ def limit(directory: str, size: int) -> int:
 def look(directory: str) -> Quota | None:
     """The quota of a directory with a project of ours, or None. Raises OSError if the directory can't be read."""
     with _opened(directory) as fd:
-        project = _project(fd)
-        found = _counted(fd, project) if project in range(FIRST, LAST + 1) else None
-        return Quota(project, found[0] * BLOCK, found[2]) if found else None
+        return _look(fd)
 
 
 def held(directory: str, size: int) -> bool:
     """Whether ``directory`` is held to this limit now. Not so where its file system is mounted without quotas, or where
     it is a copy: a project stays behind. Raises OSError."""
-    found = look(directory)
     with _opened(directory) as fd:
+        found = _look(fd)
         return found is not None and 0 <= found.limit - size < LARGEST_BLOCK and _enforced(fd)
 
 
 def lift(directory: str) -> None:
     """Take the limit away, for good: the directory is about to be removed. One without a quota is fine."""
     with contextlib.suppress(FileNotFoundError, NotADirectoryError), _opened(directory) as fd:
-        project = _project(fd)
-        if project in range(FIRST, LAST + 1) and _counted(fd, project):
-            _set_limit(fd, project, 0)
+        if found := _look(fd):
+            _set_limit(fd, found.project, 0)
 
 
 def mount_of(directory: str) -> Mount:
@@ -141,6 +136,17 @@ def _opened(directory: str) -> Iterator[int]:
         yield fd
     finally:
         os.close(fd)
+
+
+def _require(fd: int) -> None:
+    if not _enforced(fd):
+        raise _no_quota(fd)
+
+
+def _look(fd: int) -> Quota | None:
+    project = _project(fd)
+    found = _counted(fd, project) if project in range(FIRST, LAST + 1) else None
+    return Quota(project, found[0] * BLOCK, found[2]) if found else None
 
 
 def _claim(fd: int) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 
 from minirund.cli.failure import Failure
 from minirund.cli.options import Command, Opt
@@ -88,11 +87,10 @@ def line(event: dict[str, Any]) -> str:
 
 
 def _stamp(event: dict[str, Any]) -> str:
+    from minirund.cli.human import stamp
+
     seconds, nanoseconds = divmod(int(event.get("timeNano") or event.get("time", 0) * 10**9), 10**9)
-    local = time.localtime(seconds)
-    zone = time.strftime("%z", local)
-    shown = "Z" if zone == "+0000" else f"{zone[:3]}:{zone[3:]}"
-    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', local)}.{nanoseconds:09d}{shown}"
+    return stamp(seconds, f".{nanoseconds:09d}")
 
 
 COMMANDS = {"events": Command(events, "", OPTIONS, most=0)}

@@ -34,7 +34,7 @@ def history(context: Context, args: Parsed) -> int:
 
 def fields(*, whole: bool, human: bool) -> Fields:
     """What a step can show; ``whole`` leaves nothing out, ``human`` writes sizes in units."""
-    from minirund.cli.human import ago, short_id, shortened, size
+    from minirund.cli.human import ago, short_id, shortened, size, stamp
 
     def by(text: str) -> str:
         line = text.replace("\t", " ")
@@ -43,20 +43,11 @@ def fields(*, whole: bool, human: bool) -> Fields:
     return {
         "ID": ("IMAGE", lambda step: step["Id"] if whole else short_id(step["Id"])),
         "CreatedSince": ("CREATED", lambda step: ago(step["Created"])),
-        "CreatedAt": ("CREATED AT", lambda step: _date(step["Created"])),
+        "CreatedAt": ("CREATED AT", lambda step: stamp(step["Created"])),
         "CreatedBy": ("CREATED BY", lambda step: by(step["CreatedBy"])),
         "Size": ("SIZE", lambda step: size(step["Size"]) if human else str(step["Size"])),
         "Comment": ("COMMENT", lambda step: step["Comment"]),
     }
-
-
-def _date(created: int) -> str:
-    """A Unix time as RFC 3339, in local time."""
-    import time
-
-    local = time.localtime(created)
-    zone = time.strftime("%z", local)
-    return time.strftime("%Y-%m-%dT%H:%M:%S", local) + ("Z" if zone == "+0000" else f"{zone[:3]}:{zone[3:]}")
 
 
 COMMANDS = {"history": Command(history, "IMAGE", OPTIONS, least=1, most=1, takes="images")}

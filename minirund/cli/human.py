@@ -69,6 +69,14 @@ def local_time(created: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S %z %Z", time.localtime(created))
 
 
+def stamp(seconds: int, fraction: str = "") -> str:
+    """A Unix time as RFC 3339, local: ``2026-11-21T09:40:47Z``, ``...+01:00``; ``fraction`` follows the seconds."""
+    local = time.localtime(seconds)
+    zone = time.strftime("%z", local)
+    shown = "Z" if zone == "+0000" else f"{zone[:3]}:{zone[3:]}"
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', local)}{fraction}{shown}"
+
+
 def shortened(text: str, width: int) -> str:
     """Cut to ``width`` characters, the last of them an ellipsis."""
     return text if len(text) <= width else text[: width - 1] + "…"

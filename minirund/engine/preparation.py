@@ -28,7 +28,7 @@ class Preparation:
 
     def bundle(self, container: Container) -> Bundle:
         """The container's directories."""
-        return Bundle(f"{self._settings.containers_dir}/{container.id}", f"{self._settings.run_dir}/{container.id}")
+        return self._settings.bundle(container.id)
 
     def write(self, container: Container, place: Place, others: dict[str, Container]) -> None:
         """Write what the runtime will read. ``others``: containers whose namespaces are joined, by type.

@@ -129,16 +129,17 @@ def _clear_unknown(catalog: Catalog, settings: Settings, trash: Trash, places: P
     known = {container.id for container in catalog.containers()}
     for name in _names(settings.run_dir):
         if name not in known:
-            bundle = Bundle(f"{settings.containers_dir}/{name}", f"{settings.run_dir}/{name}")
+            bundle = settings.bundle(name)
             clear_cgroup(places.left_by(bundle))
             _let_go(bundle)
             bundle.remove_run()
     for name in _names(settings.containers_dir):
         if name not in known:
-            if _names(f"{settings.containers_dir}/{name}") != ["rw"]:  # else ready.py has made it
+            bundle = settings.bundle(name)
+            if _names(bundle.directory) != ["rw"]:  # else ready.py has made it
                 log.info("leftover of a container that was never whole: %s", name[:12])
-            clear_cgroup(places.left_by(Bundle(f"{settings.containers_dir}/{name}", f"{settings.run_dir}/{name}")))
-            trash.put(f"{settings.containers_dir}/{name}")
+            clear_cgroup(places.left_by(bundle))
+            trash.put(bundle.directory)
 
 
 def _let_go(bundle: Bundle) -> None:

@@ -129,18 +129,18 @@ def _io(host: Json) -> Json:
     if host.get("BlkioWeight"):
         section["weight"] = int(host["BlkioWeight"])
     if host.get("BlkioWeightDevice"):
-        weights = host["BlkioWeightDevice"]
-        section["weightDevice"] = [
-            devices.disk(entry.get("Path") or "", "--blkio-weight-device") | {"weight": int(entry.get("Weight") or 0)}
-            for entry in weights
-        ]
+        section["weightDevice"] = _by_disk(host["BlkioWeightDevice"], "--blkio-weight-device", "Weight")
     for key, word, option in THROTTLES:
         if host.get(key):
-            section[word] = [
-                devices.disk(entry.get("Path") or "", option) | {"rate": int(entry.get("Rate") or 0)}
-                for entry in host[key]
-            ]
+            section[word] = _by_disk(host[key], option, "Rate")
     return section
+
+
+def _by_disk(entries: Iterable[Json], option: str, field: str) -> list[Json]:
+    """Entries of HostConfig that give a disk a number, in OCI's words. Raises InvalidArgument."""
+    return [
+        devices.disk(entry.get("Path") or "", option) | {field.lower(): int(entry.get(field) or 0)} for entry in entries
+    ]
 
 
 def rlimits(host: Json) -> list[Rlimit]:

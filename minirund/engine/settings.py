@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from ipaddress import IPv4Interface
 
+from minirund.bundle import Bundle
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -41,6 +43,10 @@ class Settings:
     def run_dir(self) -> str:
         """The side that is gone at reboot."""
         return f"{self.exec_root}/containers"
+
+    def bundle(self, ident: str) -> Bundle:
+        """The two directories of the container with this ID."""
+        return Bundle(f"{self.containers_dir}/{ident}", f"{self.run_dir}/{ident}")
 
     @property
     def trash_dir(self) -> str:

@@ -14,7 +14,6 @@ import contextlib
 import errno
 import os
 import resource
-from typing import Any
 
 from minirund.errors import StartFailed, StepFailed
 from minirund.runtime import paths, syscalls, users
@@ -160,8 +159,3 @@ def mask(names: list[str] | None) -> int:
 def bits(value: int) -> list[int]:
     """The numbers of the bits that are set."""
     return [number for number in range(value.bit_length()) if value >> number & 1]
-
-
-def umask_of(process: dict[str, Any]) -> int:
-    """The umask that the process starts with; 022 unless the configuration has one."""
-    return int((process.get("user") or {}).get("umask", 0o022))

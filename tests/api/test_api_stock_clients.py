@@ -9,14 +9,17 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import docker
 import pytest
+import waiting
 from daemon import DaemonHost
 
 PATIENCE = 20.0
+until = partial(waiting.until, patience=PATIENCE)
 
 
 # docker-py leaves its sockets to the garbage collector
@@ -29,13 +32,6 @@ def client(host: DaemonHost) -> Iterator[docker.DockerClient]:
     yield one
     host.remove_containers()
     one.close()
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, "it never came to that"
-        time.sleep(0.01)
 
 
 @contextmanager

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
+import waiting
 from daemon import DaemonHost
+
+until = partial(waiting.until, patience=20.0)
 
 pytestmark = pytest.mark.root
 COMMANDS = ("cli", "docker")
@@ -32,13 +35,6 @@ def refused(answer: tuple[int, Any], status: int, words: str) -> None:
     assert answer[0] == status, answer
     assert words in answer[1]["message"]
     assert answer[1]["message"].isprintable()
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline, "it never came to that"
-        time.sleep(0.01)
 
 
 def create(host: DaemonHost, host_config: dict[str, Any] | None = None, **config: Any) -> tuple[int, Any]:

@@ -10,24 +10,17 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from daemon import DaemonHost
+from waiting import until
 
 PATIENCE = 30.0
 FAILS = ("sh", "-c", "cut -d' ' -f1 /proc/uptime; exit 5")
 _numbers = itertools.count()
-
-
-def until(true: Callable[[], Any], what: str) -> Any:
-    deadline = time.monotonic() + PATIENCE
-    while not (found := true()):
-        assert time.monotonic() < deadline, what
-        time.sleep(0.01)
-    return found
 
 
 def create(host: DaemonHost, policy: str, *command: str, count: int = 0, **host_config: Any) -> str:

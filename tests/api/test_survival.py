@@ -26,6 +26,7 @@ import pytest
 import races
 import soak
 from daemon import BIN, DaemonFailed, DaemonHost
+from waiting import until
 
 PATIENCE = 30.0
 
@@ -53,14 +54,6 @@ def run(host: DaemonHost, *words: str) -> str:
 def inspect(host: DaemonHost, ref: str) -> Any:
     status, found = host.api("GET", f"/containers/{ref}/json")
     assert status == 200, found
-    return found
-
-
-def until(true: Callable[[], Any], what: str) -> Any:
-    deadline = time.monotonic() + PATIENCE
-    while not (found := true()):
-        assert time.monotonic() < deadline, what
-        time.sleep(0.01)
     return found
 
 

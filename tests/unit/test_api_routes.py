@@ -9,17 +9,20 @@ import json
 import logging
 import os
 import socket
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import docker
 import pytest
+import waiting
 from api_engine import IMAGE, Served, served
 
 from minirund.engine.lifecycle import Status
 from minirund.engine.logs import LogRecord
+
+until = partial(waiting.until, patience=10.0)
 
 STAMP = "2026-01-02T03:04:05.000000006Z"
 
@@ -65,13 +68,6 @@ def create(api: Served, name: str = "x", **more: Any) -> str:
     status, answer, _ = ask(api, "POST", f"/containers/create?name={name}", {"Image": "busybox", **more})
     assert status == 201, answer
     return str(answer["Id"])
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline, "it never came to that"
-        time.sleep(0.01)
 
 
 # ---- the frame around all requests

@@ -6,13 +6,11 @@ Run by vagrant/test.sh in the guest (`make vm-test` boots one); skipped elsewher
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from guest import IMAGE, cgroup_file, inspect, minirun
+from waiting import until
 
 PATIENCE = 120
 HOG = "x=0123456789abcdef; while true; do x=$x$x; done"
@@ -22,14 +20,6 @@ def events(name: str) -> list[str]:
     """What has happened to a container, of what matters here."""
     shown = minirun("events", "--since", "0", "--until", "0s", "-f", f"container={name}", "--format", "{{.Action}}")
     return [action for action in shown.split() if action in ("oom", "die")]
-
-
-def until(true: Callable[[], Any], what: str) -> Any:
-    deadline = time.monotonic() + PATIENCE
-    while not (found := true()):
-        assert time.monotonic() < deadline, what
-        time.sleep(0.3)
-    return found
 
 
 def test_files_by_name_and_their_update(name: str) -> None:
@@ -60,7 +50,7 @@ def test_what_the_kernel_does_not_take_leaves_nothing(name: str, word: str, mess
 def test_a_child_that_is_killed_is_told_while_the_container_lives_on(name: str) -> None:
     limits = ("--memory", "16m", "--memory-swap", "16m")
     minirun("run", "-d", "--name", name, *limits, IMAGE, "sh", "-c", f"sh -c '{HOG}'; sleep 600")
-    until(lambda: events(name) == ["oom"], "no event")
+    until(lambda: events(name) == ["oom"], "no event", PATIENCE, pause=0.3)
     assert inspect(name)["State"]["Status"] == "running"
     minirun("kill", name)
     assert events(name) == ["oom", "die"]
