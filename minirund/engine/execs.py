@@ -82,9 +82,23 @@ class Execs:
             raise
         command = " ".join(record.config["Cmd"])
         self._events.container(f"exec_start: {command}", container, execID=record.id)
-        failed = await self._runner.exec(record, process, attach, descriptor)
+        failed = await self._launch(container, record, wire.Exec(record.id, process, attach), descriptor)
         if failed is not None and attach is None:
             raise exec_error(failed)
+
+    async def _launch(
+        self, container: Container, record: Exec, message: wire.Exec, descriptor: int | None
+    ) -> wire.ExecFailed | None:
+        """Have the shim start it: what failed, or None. Takes the descriptor over."""
+        self._catalog.put_exec(record.but(started=True))
+        word = await self._runner.shim_of(container).exec(message, [] if descriptor is None else [descriptor])
+        record = self._catalog.exec(record.id)
+        if isinstance(word, wire.ExecFailed):
+            self._catalog.put_exec(record.but(exit_code=word.exit_code))
+            return word
+        if record.exit_code is None:
+            self._catalog.put_exec(record.but(pid=word.pid))
+        return None
 
     def resize(self, exec_id: str, height: int, width: int) -> None:
         """Set its terminal's size."""

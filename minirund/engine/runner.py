@@ -1,4 +1,4 @@
-"""Containers in motion: start, signals, pause, attach, exec, and what happens when one ends.
+"""Containers in motion: start, signals, pause, attach, and what happens when one ends.
 
 The order of a start: a place in the network, the files in the run directory and config.json, the record with its
 address, Launch. From then on the container is the shim's; the engine listens. An end is recorded as soon as it is
@@ -28,7 +28,7 @@ from minirund.engine.network import Network, Place
 from minirund.engine.ooms import Ooms
 from minirund.engine.places import Places, clear_cgroup
 from minirund.engine.preparation import Preparation
-from minirund.engine.records import Container, Endpoint, Exec, Json
+from minirund.engine.records import Container, Endpoint, Json
 from minirund.engine.settings import Settings
 from minirund.engine.shims import Shim, Spawner
 from minirund.engine.transfer import storage_errors
@@ -364,24 +364,6 @@ class Runner:
     def resize(self, container: Container, height: int, width: int, exec_id: str = "") -> None:
         """Set a terminal's size."""
         self.shim_of(container).send(wire.Resize(height, width, exec_id))
-
-    # ---- exec ----
-
-    async def exec(
-        self, record: Exec, process: Json, attach: wire.Attach | None, descriptor: int | None
-    ) -> wire.ExecFailed | None:
-        """Start an exec; what failed, or None. Takes the descriptor over."""
-        container = self._catalog.get(record.container_id)
-        message = wire.Exec(record.id, process, attach)
-        self._catalog.put_exec(record.but(started=True))
-        word = await self.shim_of(container).exec(message, [] if descriptor is None else [descriptor])
-        record = self._catalog.exec(record.id)
-        if isinstance(word, wire.ExecFailed):
-            self._catalog.put_exec(record.but(exit_code=word.exit_code))
-            return word
-        if record.exit_code is None:
-            self._catalog.put_exec(record.but(pid=word.pid))
-        return None
 
     def exec_exited(self, shim: Shim, exec_id: str, code: int) -> None:
         """An exec ended (shims.Listener)."""
