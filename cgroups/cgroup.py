@@ -36,6 +36,7 @@ from cgroups.files import GONE, flags, pread_flags, read, read_or, try_write, wr
 from cgroups.limits import Limits, Setting, needed, needed_by, settings
 
 ACCOUNTED = ("cpu", "cpuset", "io", "memory", "pids")  # wanted in every cgroup: without them there are no statistics
+_TRIES = 3
 
 
 # --- where the hierarchy is ------------------------------------------------------------------------------------------
@@ -134,8 +135,8 @@ class Cgroup:
     def apply(self, limits: Limits) -> None:
         """Write the limits. Raises WriteRefused; before any write LimitInvalid, ControllerMissing, FileMissing."""
         self.require(needed(limits))
-        for file, text in self._writes(settings(limits)):
-            write(self.file(file), text)
+        for ways in self._writes(settings(limits)):
+            self._write(ways)
 
     def change(self, old: Limits, new: Limits) -> list[tuple[str, str]]:
         """From one set of limits to another; all or none: what the kernel refuses half-way, is taken back.
@@ -147,10 +148,8 @@ class Cgroup:
         self.require(needed_by(lines))
         before: list[tuple[str, str]] = []
         try:
-            for file, text in self._writes(lines):
-                then = restoring(file, text, read(self.file(file)))
-                write(self.file(file), text)
-                before.insert(0, (file, then))
+            for ways in self._writes(lines):
+                self._write(ways, before)
         except BaseException:
             self.put_back(before)
             raise
@@ -161,24 +160,58 @@ class Cgroup:
         for file, text in before:
             write(self.file(file), text)
 
-    def _writes(self, lines: Iterable[Setting]) -> list[tuple[str, str]]:
-        """(file, text) of those that can be written. Raises FileMissing where there is no file for a limit."""
-        found: list[tuple[str, str]] = []
+    def _writes(self, lines: Iterable[Setting]) -> list[list[tuple[str, str]]]:
+        """(file, text) of what can be written, a list a line. Raises FileMissing where there is no file for a limit."""
+        found: list[list[tuple[str, str]]] = []
         for line in lines:
             candidates = [(line.file, line.text), *([line.other] if line.other else [])]
             there = [each for each in candidates if os.path.exists(self.file(each[0]))]
             if not there and not line.lifts:
                 raise FileMissing(line.file, line.option)
-            found += there
+            found.append(there)
         return found
 
+    def _write(self, ways: list[tuple[str, str]], before: list[tuple[str, str]] | None = None) -> None:
+        """Write one line. Where it has two files, for one scheduler of disks each, one has to take it.
+
+        What takes it back goes to the head of ``before``. Raises WriteRefused.
+        """
+        taken, refused = not ways, None
+        for file, text in ways:
+            then = "" if before is None else restoring(file, text, read(self.file(file)))
+            try:
+                write(self.file(file), text)
+            except WriteRefused as error:
+                if error.errno != errno.EOPNOTSUPP:
+                    raise
+                refused = error
+            else:
+                taken = True
+                if before is not None:
+                    before.insert(0, (file, then))
+        if refused and not taken:
+            raise refused
+
     def require(self, wanted: Mapping[str, str]) -> None:
-        """Have the controllers work here, or raise ControllerMissing. {controller: the option that asks for it}."""
-        if not wanted or not (missing := set(wanted) - self.controllers()):
-            return
-        self._enable(missing)
-        for controller in sorted(missing - self.controllers()):
+        """Have the controllers work here, or raise ControllerMissing. {controller: the option that asks for it}.
+
+        Somebody else may switch one off above us between two steps of ours; once our parent hands it on, nobody can.
+        """
+        for _ in range(_TRIES):
+            if not wanted or not (missing := set(wanted) - self.controllers()):
+                return
+            self._enable(missing)
+        for controller in sorted(set(wanted) - self.controllers()):
             raise ControllerMissing(controller, wanted[controller], self._fix(controller))
+
+    def handed_on(self) -> frozenset[str]:
+        """The controllers that it hands on to its children."""
+        return frozenset(read_or(self.file("cgroup.subtree_control"), "").split())
+
+    def withdraw(self, controllers: Iterable[str]) -> None:
+        """Hand them on no more, but for those that a child hands on in turn: the kernel keeps them."""
+        for controller in controllers:
+            try_write(self.file("cgroup.subtree_control"), f"-{controller}")
 
     def _enable(self, wanted: set[str]) -> None:
         """Turn controllers on for the children of every parent, from the top down, as far as the parents have them."""

@@ -16,7 +16,7 @@ import time
 
 from minirund import wire
 from minirund.bundle import Bundle
-from minirund.engine import conf, shims
+from minirund.engine import shims, trial
 from minirund.engine.catalog import Catalog
 from minirund.engine.lifecycle import Status
 from minirund.engine.places import Places, clear_cgroup, recorded
@@ -44,7 +44,7 @@ async def recover(catalog: Catalog, runner: Runner, settings: Settings, trash: T
         else:
             await _find_out(container, catalog, runner)
     await asyncio.to_thread(_clear_unknown, catalog, settings, trash, places)
-    await asyncio.to_thread(conf.sweep, places.top)
+    await asyncio.to_thread(trial.sweep, places.top)
 
 
 def _is_whole(bundle: Bundle) -> bool:

@@ -6,12 +6,12 @@ user typed. What a value may be: bounds.py; the devices: devices.py.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from cgroups import limits
 from cgroups.cgroup import Cgroup
 from cgroups.errors import ControllerMissing, FileMissing, LimitInvalid
-from minirund.engine import bounds, conf, devices, machine
+from minirund.engine import bounds, conf, devices, machine, trial
 from minirund.engine.records import Json
 from minirund.errors import InvalidArgument, NotSupported
 from minirund.oci import Rlimit
@@ -74,9 +74,32 @@ def check(host: Json, root: Cgroup) -> list[str]:
         raise NotSupported(str(named)) from None
     except FileMissing as error:
         raise NotSupported(str(FileMissing(error.file, option(error.option, host)))) from None
-    if by_name:
-        conf.attempt(by_name, root)
+    if tries := [*_tries(host)]:
+        trial.attempt(tries, root)
     return warnings
+
+
+TRIED = ("CgroupConf", "BlkioWeightDevice")
+"""What only the kernel can judge; it takes milliseconds."""
+
+
+def _tries(host: Json) -> Iterator[trial.Try]:
+    for file, text in (host.get("CgroupConf") or {}).items():
+        yield trial.Try(f"{conf.OPTION} {file}", text, limits.Limits(unified=((file, text),)))
+    for entry in host.get("BlkioWeightDevice") or ():
+        if entry.get("Weight"):
+            block = _io({"BlkioWeightDevice": [entry]})
+            value = f"{entry['Path']}:{entry['Weight']}"
+            yield trial.Try("--blkio-weight-device", value, limits.from_oci({"blockIO": block}))
+
+
+def check_disks(host: Json, asked: Json) -> None:
+    """An update names disks, or what the container has already, be it gone from the host. Raises InvalidArgument."""
+    for key, option in (("BlkioWeightDevice", "--blkio-weight-device"), *((key, word) for key, _, word in THROTTLES)):
+        known = {entry.get("Path") for entry in host.get(key) or ()}
+        for entry in asked.get(key) or ():
+            if entry.get("Path") not in known:
+                devices.disk(entry.get("Path") or "", option)
 
 
 def _check_files(lines: Iterable[limits.Setting], root: Cgroup) -> None:

@@ -17,7 +17,7 @@ from cgroups import limits
 from cgroups.cgroup import Cgroup
 from cgroups.errors import CgroupError, ControllerMissing, FileMissing, LimitInvalid
 from minirund.bundle import Bundle
-from minirund.engine import bounds, policy, resources, revision, sound
+from minirund.engine import bounds, conf, policy, resources, revision, sound
 from minirund.engine.catalog import Catalog
 from minirund.engine.events import Events
 from minirund.engine.lifecycle import Status
@@ -42,6 +42,7 @@ class Updates:
         sound.check_values(asked)
         bounds.check_v1_only(asked)
         revision.check_fields(asked)
+        conf.check_names(asked.get("CgroupConf") or ())
         policy.check(asked.get("RestartPolicy"))
         warnings: list[str] = []
         await self._runner.to_its_end(self._update(container.id, asked, warnings))
@@ -50,7 +51,7 @@ class Updates:
     async def _update(self, ident: str, asked: Json, warnings: list[str]) -> None:
         async with self._runner.live(ident).lock:
             container = self._catalog.get(ident)
-            wanted = self._revised(container, asked, warnings)
+            wanted = await asyncio.to_thread(self._revised, container, asked, warnings)
             with ExitStack() as undo:
                 if any(key in asked for key in revision.LIMITS):
                     await asyncio.to_thread(self._limit, container, wanted, undo)
@@ -60,6 +61,8 @@ class Updates:
         self._events.container("update", container)
 
     def _revised(self, container: Container, asked: Json, warnings: list[str]) -> Json:
+        """In a thread: what the HostConfig will be. Raises InvalidArgument, NotSupported, Conflict."""
+        resources.check_disks(container.host_config, asked)
         try:
             wanted = revision.revised(container.host_config, asked) | _restart_policy(container, asked)
         except Conflict as error:

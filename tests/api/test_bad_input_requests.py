@@ -259,6 +259,8 @@ def test_create_refuses(host: DaemonHost, config: dict[str, Any], status: int, m
         ({"CpuPeriod": 1_000_001}, 400, "CPU cfs period can not be less than 1ms"),
         ({"CpusetMems": "9999"}, 400, "Requested memory nodes are not available - requested 9999, available: 0"),
         ({"BlkioWeight": 9}, 400, "Range of blkio weight is from 10 to 1000"),
+        ({"BlkioWeightDevice": [{}]}, 400, 'invalid device for --blkio-weight-device: "": no such file or directory'),
+        ({"BlkioDeviceReadIOps": [{}]}, 400, 'invalid device for --device-read-iops: "": no such file or directory'),
         ({"OomScoreAdj": 1001}, 400, "range for oom score adj is [-1000, 1000]"),
         (
             {"StorageOpt": {"size": "1g"}},

@@ -1,5 +1,6 @@
 """A Cgroup on a plain directory: which files it reads and writes. What the kernel does then is in tests/kernel."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from cgroups import cgroup as module
 from cgroups.cgroup import Cgroup, fix_for_host, mount_in, v1_controllers
 from cgroups.errors import CgroupError, ControllerMissing, FileMissing, WriteRefused
 from cgroups.limits import Limits, from_oci
@@ -86,6 +88,30 @@ def test_a_weight_goes_to_bfq_where_there_is_nothing_else(tmp_path: Path) -> Non
     Cgroup(str(child)).apply(Limits(io_weight=505))
     assert (child / "io.bfq.weight").read_text() == "default 505"
     assert not (child / "io.weight").exists()
+
+
+@pytest.mark.parametrize("scheduler", ["io.weight", "io.bfq.weight"])
+def test_one_of_two_files_for_a_weight_has_to_take_it(
+    scheduler: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both files are there where the kernel knows both ways; a disk takes the one that its scheduler goes by."""
+    child = node(tmp_path / "child", "io")
+    for name in ("io.weight", "io.bfq.weight"):
+        (child / name).write_text("default 100\n")
+
+    def write(path: str, text: str) -> None:
+        if not path.endswith(f"/{scheduler}"):
+            raise WriteRefused(path, text, errno.EOPNOTSUPP)
+        Path(path).write_text(text)
+
+    monkeypatch.setattr(module, "write", write)
+    wanted = from_oci({"blockIO": {"weightDevice": [{"major": 8, "minor": 0, "weight": 500}]}})
+    assert Cgroup(str(child)).change(Limits(), wanted) == [(scheduler, "8:0 default")]
+    assert (child / scheduler).read_text() in ("8:0 4950", "8:0 500")
+    Cgroup(str(child)).apply(wanted)
+    monkeypatch.setattr(module, "write", lambda path, text: write(f"{path}.none", text))
+    with pytest.raises(WriteRefused, match=r"io\.bfq\.weight.*: Operation not supported"):
+        Cgroup(str(child)).apply(wanted)
 
 
 def test_a_missing_controller_is_refused_before_anything_is_written(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -75,21 +74,10 @@ def test_a_missing_controller_is_named_with_the_file(tmp_path: Path) -> None:
         resources.check({"CgroupConf": {"memory.high": "64M"}}, group(tmp_path))
 
 
-def test_a_file_that_the_kernel_has_not_is_named_and_nothing_stays(tmp_path: Path) -> None:
-    root = group(tmp_path)
-    before = sorted(os.listdir(tmp_path))
-    with pytest.raises(NotSupported, match=r"^--cgroup-conf cgroup\.max\.depth: this kernel does not have that file"):
-        conf.attempt({"cgroup.max.depth": "1"}, root)
-    assert sorted(os.listdir(tmp_path)) == before
-
-
-def test_a_daemon_clears_up_behind_one_that_was_killed(tmp_path: Path) -> None:
-    mine, dead = tmp_path / f"minirund-trial-{os.getpid()}-00", tmp_path / "minirund-trial-4194305-00"  # above pid_max
-    for path in (mine, dead, tmp_path / "minirund-trial", tmp_path / "other"):
-        path.mkdir()
-    conf.sweep(Cgroup(str(tmp_path)))
-    assert not dead.exists()
-    assert {path.name for path in tmp_path.iterdir()} == {mine.name, "minirund-trial", "other"}
+def test_a_name_is_looked_at_though_there_is_nothing_to_write() -> None:
+    conf.check_names(["memory.high"])
+    with pytest.raises(InvalidArgument, match=r"'memory\.higher' is no limit"):
+        conf.check_names(["memory.high", "memory.higher"])
 
 
 def test_what_an_update_makes_of_it() -> None:
