@@ -29,6 +29,7 @@ import contextlib
 import json
 import os
 import socket
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -115,11 +116,16 @@ class Failed:
 
 @dataclass(slots=True)
 class Exec:
-    """Run ``process`` (OCI process object, JSON) in the container. A descriptor (the client's socket) if ``attach``."""
+    """Run ``process`` (OCI process object, JSON) in the container. A descriptor (the client's socket) if ``attach``.
+
+    A shim that reads it after ``until`` (monotonic clock, seconds; 0: at any time) does not start it: its user has been
+    told that there is no answer.
+    """
 
     id: str
     process: dict[str, Any]
     attach: Attach | None = None
+    until: float = 0.0
 
 
 @dataclass(slots=True)
@@ -234,6 +240,11 @@ def _typed(value: Any) -> Any:
     cls = _TYPES[value["type"]]
     known = {f.name for f in fields(cls)}
     return cls(**{name: _typed(item) if name != "process" else item for name, item in value.items() if name in known})
+
+
+def frame(stream: int, data: bytes) -> bytes:
+    """A piece of a stream in Docker's multiplexed form: the stream, three zeros, the length (big-endian), the bytes."""
+    return struct.pack(">BxxxI", stream, len(data)) + data
 
 
 class Channel:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-import struct
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
@@ -17,6 +16,7 @@ from fastapi import Request
 
 from minirund.api.hijack import connection
 from minirund.api.protocol import api_version, head
+from minirund.wire import frame
 
 if TYPE_CHECKING:
     from minirund.engine.logs import LogRecord
@@ -57,11 +57,6 @@ async def send_all(descriptor: int, pieces: AsyncIterator[bytes]) -> None:
         client.setblocking(False)
         async for piece in pieces:
             await loop.sock_sendall(client, piece)
-
-
-def frame(stream: int, content: bytes) -> bytes:
-    """A piece of a multiplexed stream."""
-    return struct.pack(">BxxxI", stream, len(content)) + content
 
 
 async def log_lines(records: AsyncIterator[LogRecord], framed: bool, timestamps: bool) -> AsyncIterator[bytes]:

@@ -42,7 +42,7 @@ from minirund.engine.settings import Settings
 from minirund.engine.transfer import storage_errors
 from minirund.engine.trash import Trash
 from minirund.engine.waiters import answer
-from minirund.errors import Conflict, EngineError, InvalidArgument, MinirundError, NotFound
+from minirund.errors import Conflict, InvalidArgument, MinirundError, NotFound
 
 STOP_SECONDS = 10
 REMEMBERED = 256
@@ -182,15 +182,9 @@ class Containers(Reading):
             container = await self._runner.unpause(container)
         seconds = STOP_SECONDS if timeout is None else timeout
         if not await self._runner.ended(container, None if seconds < 0 else seconds):
-            await self._kill(container)
+            await self._runner.kill(container)
         self._events.container("stop", container)
         return True
-
-    async def _kill(self, container: Container) -> None:
-        """SIGKILL to everything in it, and wait for the end."""
-        await asyncio.to_thread(self._runner.cgroup(container).kill)
-        if not await self._runner.ended(container, 10):
-            raise EngineError(f"container {container.name} did not end after SIGKILL: is it stuck in the kernel?")
 
     async def restart(self, ref: str, timeout: int | None = None, signal: str | None = None) -> None:
         """Stop if it runs, and start."""
@@ -217,7 +211,7 @@ class Containers(Reading):
             container = self._catalog.change(container.id, stopped=True)
         self._events.container("kill", container, signal=str(number))
         if number == signals.SIGKILL:
-            await self._kill(container)
+            await self._runner.kill(container)
         else:
             await self._runner.signal(container, number)
 
@@ -264,7 +258,7 @@ class Containers(Reading):
                 )
             if container.alive:
                 container = self._catalog.change(container.id, stopped=True)
-                await self._kill(container)
+                await self._runner.kill(container)
             self._restarts.cancel(container.id)
             await self._remove(self._catalog.get(container.id))
 

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 from minirund import wire
 from minirund.engine import sound, spec
 from minirund.engine.catalog import Catalog, check_runs
 from minirund.engine.events import Events
+from minirund.engine.failures import exec_error, unanswered
 from minirund.engine.lifecycle import Status
 from minirund.engine.names import new_id
 from minirund.engine.records import Container, Exec, Json
 from minirund.engine.runner import Runner
-from minirund.errors import Conflict, InvalidArgument, StartFailed, StepFailed
+from minirund.engine.waiters import hang_up
+from minirund.errors import Conflict, InvalidArgument, Unavailable
+
+GIVEN_UP = 126
+"""The exit code of an exec that could not be started, as an exec's that fails."""
 
 
 class Execs:
@@ -76,13 +82,20 @@ class Execs:
             record = self.check(exec_id)
             container = self._catalog.get(record.container_id)
             process = dict(spec.exec_process(container, record.config, tty, console_size))
+            kept = -1 if descriptor is None else os.dup(descriptor)
         except BaseException:
             if descriptor is not None:
                 wire.close_all([descriptor])
             raise
         command = " ".join(record.config["Cmd"])
         self._events.container(f"exec_start: {command}", container, execID=record.id)
-        failed = await self._launch(container, record, wire.Exec(record.id, process, attach), descriptor)
+        try:
+            failed = await self._launch(container, record, wire.Exec(record.id, process, attach), descriptor)
+        except TimeoutError:
+            self._give_up(container, record, attach, kept)
+            return
+        finally:
+            wire.close_all([] if descriptor is None else [kept])
         if failed is not None and attach is None:
             raise exec_error(failed)
 
@@ -100,17 +113,17 @@ class Execs:
             self._catalog.put_exec(record.but(pid=word.pid))
         return None
 
+    def _give_up(self, container: Container, record: Exec, attach: wire.Attach | None, descriptor: int) -> None:
+        """The shim does not read. Should it do so later, it will not start what it was asked for so long ago."""
+        self._catalog.put_exec(self._catalog.exec(record.id).but(exit_code=GIVEN_UP))
+        why = unanswered(container.name, self._runner.bundle(container).read_shim_pid())
+        if attach is None:
+            raise Unavailable(why)
+        hang_up(descriptor, attach, why)
+
     def resize(self, exec_id: str, height: int, width: int) -> None:
         """Set its terminal's size."""
         record = self.get(exec_id)
         if not record.running:
             raise Conflict(f"exec {exec_id} is not running")
         self._runner.resize(self._catalog.get(record.container_id), height, width, record.id)
-
-
-def exec_error(word: wire.ExecFailed) -> StartFailed:
-    """What the user reads."""
-    why = word.message or str(StepFailed(word.step, word.errno, word.path))
-    return StartFailed(
-        f"OCI runtime exec failed: exec failed: unable to start container process: {why}", word.exit_code
-    )

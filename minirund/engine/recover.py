@@ -70,9 +70,10 @@ async def adopt(container: Container, runner: Runner) -> wire.State | None:
     if shim is None:
         return None
     try:
-        word = await asyncio.wait_for(shim.first_word(), ANSWER_SECONDS)
+        word = await asyncio.wait_for(shim.first_word(), 2 * shims.PATIENCE)
     except TimeoutError:
-        log.warning("the shim of %s does not answer", container.id[:12])
+        log.warning("the shim of %s does not answer: it is killed", container.id[:12])
+        shims.kill(runner.bundle(container))
         word = None
     if not isinstance(word, wire.State):
         shim.close()

@@ -19,10 +19,11 @@ from cgroups.cgroup import Cgroup
 from cgroups.errors import CgroupError
 from minirund import wire
 from minirund.bundle import Bundle
-from minirund.engine import lifecycle, policy
+from minirund.engine import lifecycle, policy, shims
 from minirund.engine.catalog import Catalog, not_running
 from minirund.engine.events import Events
 from minirund.engine.exposition import Histogram
+from minirund.engine.failures import start_error
 from minirund.engine.lifecycle import Event, Status
 from minirund.engine.network import Network, Place
 from minirund.engine.ooms import Ooms
@@ -33,7 +34,7 @@ from minirund.engine.settings import Settings
 from minirund.engine.shims import Shim, Spawner
 from minirund.engine.transfer import storage_errors
 from minirund.engine.waiters import Live, answer, for_removal
-from minirund.errors import Conflict, EngineError, InvalidArgument, StartFailed, StepFailed
+from minirund.errors import Conflict, EngineError, InvalidArgument
 
 log = logging.getLogger(__name__)
 
@@ -301,6 +302,21 @@ class Runner:
             raise Conflict(not_running(container))
         return shim
 
+    async def kill(self, container: Container) -> None:
+        """SIGKILL to everything in it, and wait for the end. Raises EngineError.
+
+        A shim that does not tell of the end, and does not read either, goes too: then that is the end.
+        """
+        cgroup, live = self.cgroup(container), self.live(container.id)
+        await asyncio.to_thread(cgroup.kill)
+        if await self.ended(container, shims.PATIENCE):
+            return
+        if live.shim is not None and not cgroup.processes() and not await live.shim.reads():
+            log.warning("the shim of %s does not answer: it is killed", container.id[:12])
+            shims.kill(self.bundle(container))
+        if not await self.ended(container, shims.PATIENCE):
+            raise EngineError(f"container {container.name} did not end after SIGKILL: is it stuck in the kernel?")
+
     async def signal(self, container: Container, number: int) -> None:
         """Send a signal to init."""
         self.shim_of(container).send(wire.Signal(number))
@@ -372,11 +388,3 @@ class Runner:
             self._events.container(
                 "exec_die", self._catalog.get(record.container_id), execID=exec_id, exitCode=str(code)
             )
-
-
-def start_error(word: wire.Failed) -> StartFailed | EngineError:
-    """What the user reads of a start that failed, in the words that Docker's command looks for."""
-    if word.exit_code in {126, 127} or word.message:
-        why = word.message or str(StepFailed(word.step, word.errno, word.path))
-        return StartFailed(f"failed to create task for container: {why}", word.exit_code)
-    return StepFailed(word.step, word.errno, word.path)

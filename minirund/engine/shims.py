@@ -7,18 +7,23 @@ as soon as it has room. What a shim reports arrives at a Listener, in the order 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
+import fcntl
 import logging
 import os
 import resource
+import signal
 import socket
 import subprocess
+import termios
 import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from minirund import bundle, wire
+from minirund import wire
+from minirund.bundle import SHIM_SOCKET, Bundle
 from minirund.errors import EngineError, Unavailable
 
 log = logging.getLogger(__name__)
@@ -26,6 +31,9 @@ log = logging.getLogger(__name__)
 Command = Callable[[int, tuple[int, int]], list[str]]
 Descriptors = tuple[int, ...] | list[int]
 SHORT_LIFE = 1.0  # seconds
+PATIENCE, LOOKS = 5.0, 50
+"""After so many seconds without an answer it is looked whether the shim reads what it is told, so many times within as
+many seconds. A shim reads at once whatever its container does, unless it is stopped (SIGSTOP) or stuck somewhere."""
 
 
 class Link:
@@ -68,6 +76,14 @@ class Link:
                 return
             self._outbox.popleft()
         self._loop.remove_writer(self._channel.fileno())
+
+    @property
+    def unread(self) -> bool:
+        """Whether the other side has not read all that it was sent. Source: unix(7), SIOCOUTQ."""
+        if not self.open:
+            return False
+        waiting = fcntl.ioctl(self._channel.fileno(), termios.TIOCOUTQ, bytes(4))
+        return bool(self._outbox) or any(waiting)
 
     def catch_up(self) -> None:
         """Read what is there now."""
@@ -201,17 +217,33 @@ class Shim:
         except EngineError:
             return None
 
+    async def reads(self) -> bool:
+        """Whether it reads what it is told. False after ``PATIENCE`` seconds. What it is told here changes nothing."""
+        self.send(wire.Signal(0))
+        for _ in range(LOOKS):
+            if not self._link.unread:
+                return True
+            await asyncio.sleep(PATIENCE / LOOKS)
+        return False
+
     def send(self, message: wire.Message, descriptors: Descriptors = ()) -> None:
         """Send; the descriptors are taken over."""
         self._link.send(message, descriptors)
 
     async def exec(self, message: wire.Exec, descriptors: Descriptors) -> wire.ExecStarted | wire.ExecFailed:
-        """Start an exec and await how that went. Raises EngineError if the shim vanishes meanwhile."""
+        """Start an exec and await how that went, as long as that takes.
+
+        Raises EngineError if the shim vanishes meanwhile, TimeoutError if it does not read.
+        """
+        message.until = time.monotonic() + 2 * PATIENCE
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._answers[message.id] = answer
         self.send(message, descriptors)
         try:
-            return await answer  # type: ignore[no-any-return]
+            while not (await asyncio.wait((answer,), timeout=PATIENCE))[0]:
+                if not await self.reads() and not answer.done():
+                    raise TimeoutError
+            return answer.result()  # type: ignore[no-any-return]
         finally:
             self._answers.pop(message.id, None)
 
@@ -259,13 +291,27 @@ class Shim:
             self._listener.shim_exited(self, None)
 
 
+def kill(bundle: Bundle) -> None:
+    """SIGKILL to a container's shim, and to nobody who has got its process ID since."""
+    pid = bundle.read_shim_pid()
+    if pid is None:
+        return
+    with contextlib.suppress(ProcessLookupError):
+        process = os.pidfd_open(pid)
+        try:
+            if bundle.read_shim_pid() == pid:
+                signal.pidfd_send_signal(process, signal.SIGKILL)
+        finally:
+            os.close(process)
+
+
 def connect(directory: str, container_id: str, listener: Listener) -> Shim | None:
     """A connection to a shim that an earlier daemon started; None if there is none any more."""
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     descriptor = -1
     try:
         descriptor = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        sock.connect(f"/proc/self/fd/{descriptor}/{bundle.SHIM_SOCKET}")  # a path of any length fits so
+        sock.connect(f"/proc/self/fd/{descriptor}/{SHIM_SOCKET}")  # a path of any length fits so
     except OSError as error:
         sock.close()
         if error.errno not in {errno.ENOENT, errno.ECONNREFUSED, errno.ENOTDIR}:

@@ -79,6 +79,15 @@ def hung_up(descriptor: int) -> bool:
     return any(events & (select.POLLHUP | select.POLLERR) for _, events in poll.poll(0))
 
 
+def hang_up(descriptor: int, attach: wire.Attach, line: str) -> None:
+    """A last line to an attached client, and the end of its stream, whoever else holds it."""
+    with socket.socket(fileno=os.dup(descriptor)) as client, contextlib.suppress(OSError):
+        data = f"{line}\r\n".encode()
+        client.setblocking(False)
+        client.send(wire.frame(wire.STDOUT, data) if attach.framed else data)
+        client.shutdown(socket.SHUT_RDWR)
+
+
 def answer(descriptor: int, code: int) -> None:
     """Write the end of a wait's HTTP answer, whose head has been sent, and close. Takes the descriptor over."""
     body = json.dumps({"StatusCode": code}, separators=(",", ":")) + "\n"

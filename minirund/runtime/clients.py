@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import select
 import socket
-import struct
 from collections.abc import Iterable
 from typing import Protocol
 
@@ -21,11 +20,6 @@ from minirund.runtime.loop import GONE, READ, WRITE, Loop
 
 FULL, ROOM = 256 * 1024, 64 * 1024
 INPUT = 32 * 1024
-
-
-def frame(stream: int, data: bytes) -> bytes:
-    """Docker's multiplexed form."""
-    return struct.pack(">BxxxI", stream, len(data)) + data
 
 
 class DetachKeys:
@@ -178,7 +172,7 @@ class Client:
     def _put(self, stream: int, data: bytes) -> None:
         wanted = self.attach.stderr if stream == wire.STDERR else self.attach.stdout
         if wanted and data:
-            self._out += frame(stream, data) if self.attach.framed else data
+            self._out += wire.frame(stream, data) if self.attach.framed else data
 
     def _read(self) -> None:
         """Typed bytes, or the end of them."""

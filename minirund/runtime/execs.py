@@ -6,6 +6,8 @@ by one's children: the shim itself enters it for that, once, and stays outside w
 
 from __future__ import annotations
 
+import time
+
 from minirund import wire
 from minirund.errors import MinirundError, StartFailed
 from minirund.runtime import init, syscalls
@@ -80,6 +82,8 @@ class Execs:
         try:
             if not running:
                 raise StartFailed("container is not running", 126)
+            if 0 < message.until < time.monotonic():
+                raise StartFailed("the shim did not answer in time", 126)
             made.start(self._context(message), self._cgroup)
         except (MinirundError, OSError) as error:
             made.failed(init.failure(error, "exec"))

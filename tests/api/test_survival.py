@@ -395,6 +395,63 @@ def test_a_shim_is_killed_while_no_daemon_runs(own_host: DaemonHost) -> None:
     soak.agree(host)
 
 
+# --- a shim is stopped ---
+
+
+def stop_shim(host: DaemonHost, ident: str) -> int:
+    shim = process(host, f"minirund-shim {ident}")
+    os.kill(shim, signal.SIGSTOP)
+    return shim
+
+
+def test_an_exec_does_not_wait_for_a_shim_that_does_not_read(host: DaemonHost) -> None:
+    """Attached, on a terminal, detached: each is told, and what was asked for so long ago is never done."""
+    ident = run(host, "--name", "deaf", "busybox", "sleep", "1000")
+    shim = stop_shim(host, ident)
+    commands = [("exec", *flags, "deaf", "touch", "/late") for flags in ((), ("-d",))]
+    with ThreadPoolExecutor(4) as pool:
+        asked = [pool.submit(each, *words) for words in commands for each in (host.cli, host.docker)]
+        done = [one.result() for one in asked]
+    assert [one.returncode for one in done] == [126, 126, 1, 1], done
+    for one in done:
+        said = one.stdout + one.stderr
+        assert f"container deaf: its shim (process {shim}) does not answer" in said and "minirun kill deaf" in said
+    assert host.cli("ps", "-q", "--no-trunc").stdout.strip() == ident
+    os.kill(shim, signal.SIGCONT)
+    done = [host.cli("exec", "deaf", "ls", "/late")]
+    assert (done[0].returncode, done[0].stderr) == (1, "ls: /late: No such file or directory\n")
+    assert inspect(host, ident)["ExecIDs"] is None
+    assert host.cli("rm", "-f", ident).returncode == 0
+
+
+def test_containers_whose_shims_are_stopped_can_be_ended(host: DaemonHost) -> None:
+    words = {"end": ("kill",), "stop": ("stop", "-t", "1"), "force": ("rm", "-f")}
+    idents = {name: run(host, "--name", name, "busybox", "sleep", "1000") for name in words}
+    shims = [stop_shim(host, ident) for ident in idents.values()]
+    with ThreadPoolExecutor(4) as pool:
+        done = list(pool.map(lambda name: host.cli(*words[name], name), words))
+    assert [(one.returncode, one.stdout, one.stderr) for one in done] == [(0, f"{name}\n", "") for name in words]
+    assert all(is_gone(shim) for shim in shims)
+    for name in ("end", "stop"):
+        state = inspect(host, name)["State"]
+        assert (state["Status"], state["ExitCode"]) == ("exited", 137)
+        assert host.cli("start", name).returncode == 0
+    host.remove_containers()
+    soak.agree(host)
+
+
+def test_a_shim_is_stopped_while_no_daemon_runs(own_host: DaemonHost) -> None:
+    host = ready(own_host)
+    ident = run(host, "--name", "deaf", "busybox", "sleep", "1000")
+    host.kill9()
+    shim = stop_shim(host, ident)
+    host.start()
+    assert is_gone(shim)
+    state = inspect(host, ident)["State"]
+    assert (state["Status"], state["ExitCode"]) == ("exited", 137)
+    soak.agree(host)
+
+
 # --- a client is killed ---
 
 

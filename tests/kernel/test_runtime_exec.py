@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -148,6 +149,15 @@ def test_exec_into_one_that_has_ended(runtime: Runtime, bundle: TestBundle) -> N
     made.exec("true")
     assert "not running" in made.until(wire.ExecFailed).message
     made.release()
+
+
+def test_what_is_read_too_late_is_not_started(container: Container, bundle: TestBundle) -> None:
+    process = {"args": ["touch", "/late"], "env": ["PATH=/bin"], "cwd": "/"}
+    container.control.send(wire.Exec("late", process, until=time.monotonic()))
+    assert "in time" in container.until(wire.ExecFailed).message
+    container.control.send(wire.Exec("soon", {**process, "args": ["touch", "/soon"]}, until=time.monotonic() + 60))
+    assert container.until(wire.ExecExited) == wire.ExecExited("soon", 0)
+    assert (bundle.upper / "soon").exists() and not (bundle.upper / "late").exists()
 
 
 def test_codes_are_kept_for_the_next_daemon(container: Container, bundle: TestBundle) -> None:

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
+import signal
 import socket
+import subprocess
+import time
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 
 from minirund import wire
+from minirund.bundle import Bundle
+from minirund.engine import shims
 from minirund.engine.shims import Link, Shim, connect
-from minirund.engine.waiters import Live, answer, hung_up
+from minirund.engine.waiters import Live, answer, hang_up, hung_up
 from minirund.errors import EngineError
 
 
@@ -135,7 +143,7 @@ def test_a_shim_s_life() -> None:
         assert await shim.first_word() == wire.Started(5, 6) == shim.started
         asking = asyncio.create_task(shim.exec(wire.Exec("e", {}), []))
         await asyncio.sleep(0)
-        assert theirs.receive() == (wire.Exec("e", {}), [])
+        assert theirs.receive() == (wire.Exec("e", {}, until=ANY), [])
         theirs.send(wire.ExecStarted("e", 7))
         assert await asking == wire.ExecStarted("e", 7)
         theirs.send(wire.ExecExited("e", 3))
@@ -147,6 +155,60 @@ def test_a_shim_s_life() -> None:
         assert heard.exits == [wire.Exited(4, 8)]
 
     run(work)
+
+
+def test_a_shim_that_does_not_read_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shims, "PATIENCE", 0.05)
+
+    async def work() -> None:
+        ours, theirs = pair()
+        shim = Shim("c", ours, Heard())
+        before = time.monotonic()
+        with pytest.raises(TimeoutError):
+            await shim.exec(wire.Exec("e", {}), [])
+        message, _ = theirs.receive() or (None, [])
+        assert isinstance(message, wire.Exec) and before < message.until < time.monotonic()
+        shim.close()
+        theirs.close()
+
+    run(work)
+
+
+def test_a_shim_that_reads_may_take_its_time_until_it_reads_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shims, "PATIENCE", 0.05)
+
+    async def work() -> None:
+        ours, theirs = pair()
+        shim = Shim("c", ours, Heard())
+        asking = [asyncio.create_task(shim.exec(wire.Exec(name, {}), [])) for name in ("slow", "lost")]
+        await asyncio.sleep(0)
+        assert theirs.receive() and theirs.receive()
+        for _ in range(4):  # both are looked after twice
+            await until(lambda: select.select([theirs], [], [], 0)[0])
+            assert theirs.receive() == (wire.Signal(0), [])
+        theirs.send(wire.ExecStarted("slow", 7))
+        assert await asking[0] == wire.ExecStarted("slow", 7)
+        with pytest.raises(TimeoutError):
+            await asking[1]
+        shim.close()
+        theirs.close()
+
+    run(work)
+
+
+def test_a_shim_is_killed_and_nobody_who_has_its_number(tmp_path: Path) -> None:
+    bundle = Bundle(str(tmp_path), str(tmp_path))
+    with subprocess.Popen(["sleep", "1000"]) as process:
+        bundle.write_shim_pid(process.pid)
+        kept = Path(bundle.shim_pid).read_text()
+        Path(bundle.shim_pid).write_text(f"{process.pid} 1\n")
+        shims.kill(bundle)
+        assert process.poll() is None
+        process.send_signal(signal.SIGSTOP)
+        Path(bundle.shim_pid).write_text(kept)
+        shims.kill(bundle)
+        assert process.wait() == -signal.SIGKILL
+    shims.kill(bundle)  # it has gone: nothing to do
 
 
 def test_a_shim_that_vanishes_is_told_and_fails_who_waits() -> None:
@@ -209,6 +271,15 @@ def test_clients_are_held_until_they_are_taken_or_hang_up() -> None:
     wire.close_all([descriptor for _, descriptor in taken])
     ours[0].close()
     ours[1].close()
+
+
+@pytest.mark.parametrize("framed", [True, False])
+def test_an_attached_client_reads_a_last_line_and_the_end_though_another_holds_its_connection(framed: bool) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        hang_up(theirs.fileno(), wire.Attach(framed=framed), "gone")
+        assert ours.recv(1000) == (b"\1\0\0\0\0\0\0\6" if framed else b"") + b"gone\r\n"
+        assert ours.recv(1) == b""
 
 
 def test_those_held_are_answered_when_the_container_goes() -> None:

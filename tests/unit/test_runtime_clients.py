@@ -1,10 +1,10 @@
-"""Detach keys and frames, without a container."""
+"""Detach keys, without a container."""
 
 from __future__ import annotations
 
 import pytest
 
-from minirund.runtime.clients import DetachKeys, frame
+from minirund.runtime.clients import DetachKeys
 
 CTRL_P, CTRL_Q = b"\x10", b"\x11"
 
@@ -43,7 +43,3 @@ def test_a_sequence_that_repeats_its_own_beginning() -> None:
 
 def test_no_keys_never_detach() -> None:
     assert typed(b"", CTRL_P + CTRL_Q) == (CTRL_P + CTRL_Q, False)
-
-
-def test_a_frame() -> None:
-    assert frame(2, b"text") == b"\x02\0\0\0\0\0\0\x04text"

@@ -97,3 +97,7 @@ def test_a_path_of_any_length(tmp_path: Path) -> None:
 
 def test_messages_are_json() -> None:
     assert json.loads(wire.encode(wire.Signal(9))) == {"v": wire.VERSION, "type": "Signal", "number": 9}
+
+
+def test_a_frame() -> None:
+    assert wire.frame(2, b"text") == b"\x02\0\0\0\0\0\0\x04text"
