@@ -5,6 +5,9 @@ Often the container lives on: it was a child that had to go. So memory.events of
 daemon tells what came in between, and no kill twice. Those of a container's last moments come with its end, in the
 shim's words, as its cgroup has gone by then. Where the host has no memory controller there is no such file, and no
 event.
+
+A container with memory.oom.group is killed as one, and that is one event, however many processes it had: their kills
+are counted one after the other, and the group's between the first and the second. So it is the group's that counts.
 """
 
 from __future__ import annotations
@@ -18,7 +21,22 @@ from minirund.engine.catalog import Catalog
 from minirund.engine.events import Events
 from minirund.engine.records import Container
 
-FILE, COUNT = "memory.events", "oom_kill"
+FILE, COUNT, GROUP_COUNT = "memory.events", "oom_kill", "oom_group_kill"  # the last one since Linux 5.17
+GROUP = "memory.oom.group"
+ALL = 1 << 62
+"""Told of as many kills as there may be: the container has been killed as one."""
+
+
+def killed_as_one(container: Container) -> bool:
+    """Whether it has memory.oom.group: the kernel takes "1" and what it reads as that."""
+    return str((container.host_config.get("CgroupConf") or {}).get(GROUP, "")).strip().endswith("1")
+
+
+def kills(container: Container, flags: dict[str, int]) -> int:
+    """How many kills there are to tell of, by the flags of memory.events."""
+    if not killed_as_one(container):
+        return flags.get(COUNT, 0)
+    return ALL if flags.get(GROUP_COUNT, flags.get(COUNT, 0)) else 0
 
 
 class Ooms:
@@ -45,9 +63,11 @@ class Ooms:
             self._tell(ident, flags)
 
     def _tell(self, ident: str, flags: dict[str, int]) -> None:
-        kills = flags.get(COUNT, 0)
-        if ident in self._catalog and kills > self._catalog.get(ident).ooms:
-            self._events.container("oom", self._catalog.change(ident, ooms=kills))
+        if ident in self._catalog:
+            container = self._catalog.get(ident)
+            found = kills(container, flags)
+            if found > container.ooms:
+                self._events.container("oom", self._catalog.change(ident, ooms=found))
 
     def ended(self, container: Container, exited: wire.Exited) -> None:
         """A container has ended. A shim of an older version knows whether, and not how often."""

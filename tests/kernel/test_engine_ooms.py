@@ -117,6 +117,65 @@ def test_the_last_moments_come_with_the_end(
     assert asyncio.run(scenario()) == expected
 
 
+GROUPED = CONTAINER.but(host_config={"CgroupConf": {"memory.oom.group": "1"}})
+
+
+@pytest.mark.parametrize(
+    ("readings", "exited", "expected"),
+    [
+        ([{"oom_kill": 1, "oom_group_kill": 0}, {"oom_kill": 1, "oom_group_kill": 1}], 3, ["oom"]),
+        ([{"oom_kill": 1, "oom_group_kill": 1}, {"oom_kill": 3, "oom_group_kill": 1}], 3, ["oom"]),
+        ([{"oom_kill": 1, "oom_group_kill": 0}], 3, ["oom"]),
+        ([], 3, ["oom"]),
+        ([{"oom_kill": 1}, {"oom_kill": 2}], 3, ["oom"]),  # an older kernel
+        ([{"oom_kill": 0, "oom_group_kill": 0}], 0, []),
+    ],
+)
+def test_a_container_that_is_killed_as_one_is_one_event(
+    catalog: Catalog, readings: list[dict[str, int]], exited: int, expected: list[str]
+) -> None:
+    """Whatever the notices have seen of the count of its processes, and when."""
+
+    async def scenario() -> list[str]:
+        told = Told()
+        ooms = Ooms(catalog, told)
+        catalog.put(GROUPED)
+        for flags in readings:
+            ooms._tell(GROUPED.id, flags)
+        ooms.ended(GROUPED, wire.Exited(137, 1, exited > 0, exited))
+        ooms.close()
+        await catalog.synced()
+        return told.actions
+
+    assert asyncio.run(scenario()) == expected
+
+
+def test_kills_before_it_was_to_be_killed_as_one_are_events_of_their_own(catalog: Catalog) -> None:
+    """An update gives it memory.oom.group."""
+
+    async def scenario() -> list[str]:
+        told = Told()
+        ooms = Ooms(catalog, told)
+        ooms._tell(CONTAINER.id, {"oom_kill": 2, "oom_group_kill": 0})
+        catalog.change(CONTAINER.id, host_config=GROUPED.host_config)
+        ooms._tell(CONTAINER.id, {"oom_kill": 3, "oom_group_kill": 1})
+        ooms._tell(CONTAINER.id, {"oom_kill": 5, "oom_group_kill": 1})
+        ooms.ended(CONTAINER, wire.Exited(137, 1, True, 5))
+        ooms.close()
+        await catalog.synced()
+        return told.actions
+
+    assert asyncio.run(scenario()) == ["oom", "oom"]
+
+
+@pytest.mark.parametrize(
+    ("text", "group"), [("1", True), (" 1", True), ("0x1", True), ("0", False), ("00", False), (None, False)]
+)
+def test_who_is_killed_as_one(text: str | None, group: bool) -> None:
+    conf = {} if text is None else {"CgroupConf": {"memory.oom.group": text}}
+    assert module.killed_as_one(CONTAINER.but(host_config=conf)) == group
+
+
 def test_a_host_without_the_file_is_no_error(catalog: Catalog, tmp_path: Path) -> None:
     async def scenario() -> None:
         ooms = Ooms(catalog, Told())
