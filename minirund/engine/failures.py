@@ -28,3 +28,11 @@ def unanswered(name: str, shim: int | None) -> str:
         f"container {name}: its shim (process {shim}) does not answer: "
         f"let it go on with kill -CONT {shim}, or end the container with minirun kill {name}"
     )
+
+
+def never_started(name: str, tries: int) -> str:
+    """Of a container that nobody was left to start."""
+    return (
+        f"container {name} was not started, {tries} times the spawner or the shim was killed before it could: "
+        "look into the daemon's log and, for want of memory, into dmesg, and start it again"
+    )

@@ -23,7 +23,7 @@ from minirund.engine import lifecycle, policy, shims
 from minirund.engine.catalog import Catalog, not_running
 from minirund.engine.events import Events
 from minirund.engine.exposition import Histogram
-from minirund.engine.failures import start_error
+from minirund.engine.failures import never_started, start_error
 from minirund.engine.lifecycle import Event, Status
 from minirund.engine.network import Network, Place
 from minirund.engine.ooms import Ooms
@@ -208,7 +208,7 @@ class Runner:
         shim.close()
         if isinstance(word, wire.Failed):
             raise start_error(word)
-        raise EngineError(f"container {container.name}: its shim ended before it could start it")
+        raise EngineError(never_started(container.name, len(PAUSES)))
 
     def _started(self, container: Container, word: wire.Started) -> None:
         container = self._catalog.change(

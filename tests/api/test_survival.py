@@ -346,6 +346,41 @@ def test_the_spawner_is_killed_during_twenty_starts(host: DaemonHost) -> None:
     assert [(one.returncode, one.stdout, one.stderr) for one in done] == [(0, f"{n}\n", "") for n in range(20)]
 
 
+@contextmanager
+def without_spawner(host: DaemonHost) -> Iterator[None]:
+    """Whatever the daemon starts, it is killed before it has done anything."""
+    children, stop = Path(f"/proc/{host.pid}/task/{host.pid}/children"), threading.Event()
+
+    def killer() -> None:
+        while not stop.wait(0.005):
+            for pid in children.read_text().split():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(pid), signal.SIGKILL)
+
+    thread = threading.Thread(target=killer)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def test_a_start_that_is_killed_at_each_try_says_so_and_leaves_nothing(host: DaemonHost) -> None:
+    assert host.cli("create", "--name", "kept", "busybox", "sleep", "1000").returncode == 0
+    with without_spawner(host):
+        done = [host.cli("start", "kept"), host.cli("run", "--rm", "--name", "unkept", "busybox", "true")]
+    assert [one.returncode for one in done] == [1, 125], done
+    for one, name in zip(done, ("kept", "unkept"), strict=True):
+        assert f"container {name} was not started, 7 times the spawner or the shim was killed" in one.stderr, one
+    state = inspect(host, "kept")["State"]
+    assert (state["Status"], state["ExitCode"]) == ("created", 128) and "was not started" in state["Error"]
+    until(lambda: host.api("GET", "/containers/unkept/json")[0] == 404, "--rm did not remove it")
+    soak.agree(host)
+    assert host.cli("start", "kept").returncode == 0
+    soak.agree(host)
+
+
 # --- a shim is killed ---
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from minirund import wire
-from minirund.engine.failures import exec_error, start_error, unanswered
+from minirund.engine.failures import exec_error, never_started, start_error, unanswered
 from minirund.errors import StartFailed, StepFailed
 
 
@@ -27,3 +27,9 @@ def test_a_shim_that_does_not_answer_is_named_with_the_ways_out() -> None:
     line = unanswered("web", 12)
     assert "container web: its shim (process 12)" in line
     assert "kill -CONT 12" in line and "minirun kill web" in line
+
+
+def test_a_start_that_was_killed_at_each_try_says_where_to_look_and_what_to_do() -> None:
+    line = never_started("web", 7)
+    assert line.startswith("container web was not started, 7 times ")
+    assert "log" in line and "dmesg" in line and line.endswith("start it again")
