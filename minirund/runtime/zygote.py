@@ -19,13 +19,10 @@ import signal
 import socket
 from typing import NoReturn
 
-from cgroups.cgroup import Cgroup
-from cgroups.errors import CgroupError
-from minirund import wire
-from minirund.runtime import birth, syscalls
+from minirund.runtime import birth, shim, syscalls
 from minirund.runtime.context import Host
 from minirund.runtime.init import failure
-from minirund.runtime.start import Start, memfd, receive
+from minirund.runtime.start import Born, Start, memfd, receive
 
 REHEARSALS = 10  # Python 3.11 rewrites code after 8 calls
 
@@ -41,7 +38,7 @@ def run(door: socket.socket, host: Host) -> NoReturn:
                 os.close(progress)
                 birth.main(door, told, host)
         except OSError as error:  # no process to be had
-            refuse_or_wait(door, error)
+            refuse_or_wait(door, host, error)
         os.close(told)
         if os.read(progress, 1):
             select.select([door, progress], [], [])
@@ -99,32 +96,23 @@ def spawner_lives(door: socket.socket) -> bool:
         return True
 
 
-def refuse_or_wait(door: socket.socket, error: OSError) -> None:
+def refuse_or_wait(door: socket.socket, host: Host, error: OSError) -> None:
     """No shim could be forked. A start that lies at the door is refused; else wait for one, there may be room then."""
     if select.select([door], [], [], 0)[0]:
-        refuse(door, error)
+        refuse(door, host, error)
     else:
         select.select([door], [], [])
 
 
-def refuse(door: socket.socket, error: OSError) -> None:
-    """Where there can be no shim: take its start, and say so."""
+def refuse(door: socket.socket, host: Host, error: OSError) -> None:
+    """Where there can be no shim: take its start, and be for it what a shim is to one that failed."""
     data, descriptors = receive(door)
     if not data:
         return
-    start = Start.parse(descriptors)
-    with contextlib.suppress(OSError), wire.Channel(socket.socket(fileno=start.take("daemon"))) as daemon:
-        with contextlib.suppress(OSError):
-            os.unlink(f"{start.told['run']}/shim.sock")
-        start.close(*(set(start.descriptors) - {"token"}))
-        remove_cgroup(start.told.get("cgroup"))
-        daemon.send(start.failed() or failure(error, "fork a shim"))
-        start.close("token")
-
-
-def remove_cgroup(path: str | None) -> None:
-    """Nobody has lived in it."""
-    if path:
-        with contextlib.suppress(CgroupError, OSError):
-            Cgroup(path).remove()
-            Cgroup(path).remove_parents()
+    made = shim.Shim(host, Start.parse(descriptors), Born())
+    made.take_over(Born())
+    made.fail(made.start.failed() or failure(error, "fork a shim"))
+    made.session.close_clients()  # a shim would stay for those who are slow to read
+    made.start.close(*made.start.descriptors)
+    made.loop.close()
+    gc.collect()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import signal
@@ -101,6 +102,35 @@ def test_a_fork_that_failed_ahead_of_a_start_fails_no_start(runtime: Runtime, tm
             assert runtime.run(make_bundle(tmp_path, lower), "/bin/true").code == 0
         finally:
             tracer.terminate()
+
+
+def test_a_start_that_no_shim_can_be_forked_for_is_told_to_all_who_wait(
+    runtime: Runtime, tmp_path: Path, lower: Path
+) -> None:
+    of = zygote(runtime)
+    waiting(of)
+    command = ["strace", "-p", str(of), "-e", "inject=clone:error=EAGAIN", "-o", str(tmp_path / "calls")]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as tracer:
+        try:
+            assert tracer.stderr is not None
+            assert "attached" in tracer.stderr.readline()
+            assert runtime.run(make_bundle(tmp_path, lower), "/bin/true").code == 0  # by the one that waits
+            bundle = make_bundle(tmp_path, lower)
+            for _ in range(3):
+                failed = runtime.launch(bundle, "/bin/true", clients=(wire.Attach(), wire.Wait()))
+                assert failed.until(wire.Failed).errno == errno.EAGAIN
+                assert failed.next() is None
+                for stream in failed.streams:
+                    stream.finish()
+                assert [bytes(stream.received) for stream in failed.streams] == [
+                    b"",
+                    b'13\r\n{"StatusCode":125}\n\r\n0\r\n\r\n',
+                ]
+                assert not Path(bundle.cgroup).exists() and not Path(bundle.bundle.shim_socket).exists()
+                failed.control.close()
+        finally:
+            tracer.terminate()
+    assert runtime.run(make_bundle(tmp_path, lower), "/bin/true").code == 0
 
 
 def test_many_at_once_each_get_a_shim(runtime: Runtime, tmp_path: Path, lower: Path) -> None:
