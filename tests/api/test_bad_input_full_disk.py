@@ -72,9 +72,11 @@ def test_nothing_new_is_made_and_all_that_is_goes_on(own_host: DaemonHost, disk:
     assert own_host.cli("tag", "busybox", "other").returncode == 0
     assert states(own_host) == {"goes-on": "running", "renamed": "created"}
     own_host.kill9()
-    own_host.start()
-    disk.free()
+    own_host.start()  # the disk is as full as it was
+    assert disk.room == 0
+    assert states(own_host) == {"goes-on": "running", "renamed": "created"}
     assert [one["RepoTags"] for one in own_host.api("GET", "/images/json")[1]] == [["busybox:latest", "other:latest"]]
+    disk.free()
     assert own_host.cli("start", "-a", "renamed").stdout == "made\n"
     assert own_host.cli("rename", "renamed", "other").returncode == 0
     assert states(own_host) == {"goes-on": "running", "other": "exited"}
