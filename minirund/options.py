@@ -15,6 +15,7 @@ from minirund import __version__
 from minirund.engine import quota
 from minirund.engine.settings import Settings
 from minirund.errors import InvalidArgument
+from minirund.sizes import size
 
 DEFAULT_HOST = "unix:///run/minirund.sock"
 DEFAULT_CONFIG = "/etc/minirund/daemon.json"
@@ -212,17 +213,16 @@ def address(text: str) -> tuple[str, int]:
     return found[1].strip("[]"), int(found[2])
 
 
-def size(text: Any) -> int:
-    """Bytes from 1024, 20g, 512MiB. Raises BadOption."""
-    found = re.fullmatch(r"(\d+)\s*([kmgt]?)(i?b)?", str(text).lower())
-    if not found:
-        raise BadOption(f"--max-unpacked-size {text}: not a size, like 20g")
-    return int(found[1]) << 10 * " kmgt".index(found[2] or " ")
+def _unpacked(text: Any) -> int:
+    try:
+        return size(str(text))
+    except ValueError:
+        raise BadOption(f"--max-unpacked-size {text}: not a size, like 20g") from None
 
 
 READ: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "bip": ("bip", _interface),
-    "max_unpacked_size": ("max_unpacked_size", size),
+    "max_unpacked_size": ("max_unpacked_size", _unpacked),
     "metrics_addr": ("metrics_addr", address),
     "network_pool": ("pool_size", _count),
 }

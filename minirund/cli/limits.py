@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import posixpath
 
-from minirund.cli import values
 from minirund.cli.failure import UsageError
+from minirund.sizes import size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def rate(option: str, spec: str) -> dict[str, Any]:
     try:
         if not path.startswith("/dev/"):
             raise ValueError
-        number = values.size(amount) if option.endswith("bps") else int(amount)
+        number = size(amount) if option.endswith("bps") else int(amount)
         if number < 0:
             raise ValueError
     except ValueError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from minirund.cli.failure import Failure, UsageError
-from minirund.cli.values import size
+from minirund.sizes import size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

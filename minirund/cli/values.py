@@ -10,27 +10,14 @@ import os
 import time
 
 from minirund.cli.failure import Failure
+from minirund.sizes import size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from typing import Any
 
-_SIZE_UNITS = {"": 0, "b": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
 _SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
-
-
-def size(text: str) -> int:
-    """``64m`` -> 67108864. Units b k m g t p, each also as ``kb`` and ``kib``, in either case."""
-    number = text.rstrip("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ ")
-    unit = text[len(number) :].strip().lower()
-    for suffix in ("ib", "b"):
-        if len(unit) > len(suffix):
-            unit = unit.removesuffix(suffix)
-    try:
-        return int(float(number) * 1024 ** _SIZE_UNITS[unit])
-    except (ValueError, KeyError, OverflowError):
-        raise ValueError(f"invalid size: '{text}'") from None
 
 
 def restart_policy(text: str) -> dict[str, Any]:

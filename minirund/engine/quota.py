@@ -7,28 +7,27 @@ recorded but what was asked for, and what has to be asked at each start is wheth
 from __future__ import annotations
 
 import os
-import re
 
 from minirund.engine.records import Json
 from minirund.errors import EngineError, InvalidArgument, NotSupported
+from minirund.sizes import size
 from overlayfs import quota
 from overlayfs.errors import NoProjectQuota
 from overlayfs.mount import create_rw
 
 MIN_SIZE = 1 << 20
 """Bytes: directories, and what is mounted over files that an image lacks, take room in the layer too."""
-_SIZE = re.compile(r"([0-9]{1,19}(?:\.[0-9]+)?) ?([kmgtp]?)(?:i?b)?", re.IGNORECASE)
 
 
 def bytes_of(text: str) -> int:
-    """Bytes from 1024, 10G, 1.5g, 512MiB, as Docker reads them; 0 is no limit. Raises InvalidArgument."""
-    found = _SIZE.fullmatch(text)
-    size = int(float(found[1]) * (1 << 10 * " kmgtp".index(found[2].lower() or " "))) if found else -1
-    if not 0 <= size < 1 << 63:
-        raise InvalidArgument(f"invalid size: '{text[:80]}': use a number of bytes, or one like 512m or 10G")
-    if 0 < size < MIN_SIZE:
+    """A layer's limit from text; 0 is none. Raises InvalidArgument."""
+    try:
+        count = size(text)
+    except ValueError as error:
+        raise InvalidArgument(f"{error}: use a number of bytes, or one like 512m or 10G") from None
+    if 0 < count < MIN_SIZE:
         raise InvalidArgument(f"invalid size: '{text[:80]}': a read-write layer takes at least {MIN_SIZE >> 20}m")
-    return size
+    return count
 
 
 def size_of(host: Json) -> int:
@@ -55,19 +54,19 @@ def check(host: Json, directory: str, default: int) -> None:
 
 def make_layer(rw: str, host: Json) -> None:
     """The directories of a new container's layer, held to their limit from the first. Raises OSError, OverlayError."""
-    if size := size_of(host):
+    if limit := size_of(host):
         os.makedirs(rw)
-        quota.limit(rw, size)
+        quota.limit(rw, limit)
     create_rw(rw)
 
 
 def check_held(name: str, rw: str, host: Json) -> None:
     """Before a start: a limit that was asked for is in force. Raises EngineError."""
-    size = size_of(host)
-    if size and not quota.held(rw, size):
+    limit = size_of(host)
+    if limit and not quota.held(rw, limit):
         where = quota.mount_of(rw)
         raise EngineError(
-            f"the layer of container {name} is not held to its {size} bytes any more: mount {where.point} with the "
+            f"the layer of container {name} is not held to its {limit} bytes any more: mount {where.point} with the "
             "option prjquota; or, where the data root is a copy, make the container again"
         )
 

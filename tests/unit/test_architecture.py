@@ -33,9 +33,10 @@ PARTS: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
     "netns": (("netns",), (), ("pyroute2",)),
     "overlayfs": (("overlayfs",), (), ("isal", "zstandard")),
     "contract": (CONTRACT, (), ()),
+    "sizes": (("minirund.sizes",), (), ()),
     "lean": (("minirund.lean",), (), ()),  # the C modules beneath json, socket and signal
     "client": (("minirund.client",), ("minirund.lean",), ()),
-    "cli": (("minirund.cli",), ("minirund.client", "minirund.lean"), ()),
+    "cli": (("minirund.cli",), ("minirund.client", "minirund.lean", "minirund.sizes"), ()),
     "registry": (("minirund.registry",), CONTRACT, ("aiohttp", "yarl")),
     "runtime": (
         ("minirund.runtime",),
@@ -44,7 +45,7 @@ PARTS: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
     ),
     "engine": (
         ("minirund.engine",),
-        (*CONTRACT, "minirund.libc", "minirund.registry", "cgroups", "netns", "overlayfs"),
+        (*CONTRACT, "minirund.libc", "minirund.sizes", "minirund.registry", "cgroups", "netns", "overlayfs"),
         (),
     ),
     "api": (

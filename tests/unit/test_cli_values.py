@@ -11,29 +11,6 @@ from minirund.cli import values
 from minirund.cli.failure import Failure
 
 
-@pytest.mark.parametrize(
-    ("text", "size"),
-    [
-        ("0", 0),
-        ("10", 10),
-        ("10b", 10),
-        ("1k", 1024),
-        ("64M", 64 << 20),
-        ("1.5g", 3 << 29),
-        ("2GB", 2 << 30),
-        ("1TiB", 1 << 40),
-    ],
-)
-def test_size(text: str, size: int) -> None:
-    assert values.size(text) == size
-
-
-@pytest.mark.parametrize("text", ["", "x", "10x", "k", "1 2", "1e999"])
-def test_not_a_size(text: str) -> None:
-    with pytest.raises(ValueError, match="invalid size"):
-        values.size(text)
-
-
 def test_swap_may_have_no_limit() -> None:
     assert (values.swap_size("-1"), values.swap_size("1k")) == (-1, 1024)
 
