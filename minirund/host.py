@@ -10,11 +10,11 @@ import socket
 import stat
 from collections.abc import Iterator, Sequence
 
-from minirund.engine.mountinfo import filesystem
 from minirund.engine.settings import Settings
 from minirund.options import BadOption
 from overlayfs import quota
 from overlayfs.errors import NoProjectQuota
+from overlayfs.mounted import mount_of
 
 FIRST_PASSED = 3  # sd_listen_fds(3)
 UNFIT = frozenset({"overlay", "nfs", "nfs4", "vfat", "exfat", "ntfs", "9p", "fuse", "ecryptfs"})
@@ -46,10 +46,10 @@ def raise_descriptors() -> None:
 
 def check_overlay(data_root: str) -> None:
     """An upper directory needs trusted xattrs and d_type; overlay itself is one of them. Raises BadOption."""
-    kind = filesystem(data_root)
+    kind = mount_of(data_root).kind
     if kind in UNFIT or not _takes_xattrs(data_root):
         raise BadOption(
-            f"data root {data_root} is on {kind or 'a file system'}, which can't hold overlayfs layers: "
+            f"data root {data_root} is on {kind}, which can't hold overlayfs layers: "
             "choose a directory on ext4, xfs, btrfs or tmpfs with --data-root"
         )
 

@@ -37,6 +37,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from overlayfs.errors import NoProjectQuota
+from overlayfs.mounted import mount_of_descriptor
 
 FIRST, LAST = 1_800_000_000, 1_899_999_999
 """The projects that are drawn here."""
@@ -76,14 +77,6 @@ class Quota(NamedTuple):
     used: int
 
 
-class Mount(NamedTuple):
-    """Where a directory is: the mount point, the type of the file system, its device."""
-
-    point: str
-    kind: str
-    source: str
-
-
 def require(directory: str) -> None:
     """Raises NoProjectQuota, which says why and the way out, where a limit would not be held."""
     with _opened(directory) as fd:
@@ -121,12 +114,6 @@ def lift(directory: str) -> None:
     with contextlib.suppress(FileNotFoundError, NotADirectoryError), _opened(directory) as fd:
         if found := _look(fd):
             _set_limit(fd, found.project, 0)
-
-
-def mount_of(directory: str) -> Mount:
-    """Which mount a directory is on, by the kernel's own number for it. Source: proc_pid_mountinfo(5)."""
-    with _opened(directory) as fd:
-        return _mount(fd)
 
 
 @contextlib.contextmanager
@@ -224,7 +211,7 @@ def quotactl(fd: int, command: int, project: int, fields: bytearray) -> None:
 
 
 def _no_quota(fd: int) -> NoProjectQuota:
-    mount = _mount(fd)
+    mount = mount_of_descriptor(fd)
     fix = FIXES.get(mount.kind, ELSEWHERE).format(source=mount.source)
     return NoProjectQuota(mount.point, mount.kind, fix if _kernel_knows() else "it takes Linux 5.14")
 
@@ -236,18 +223,3 @@ def _kernel_knows() -> bool:
     except OSError as error:
         return error.errno != errno.ENOSYS
     return True
-
-
-def _mount(fd: int) -> Mount:
-    number = next(line.split()[1] for line in _lines(f"/proc/self/fdinfo/{fd}") if line.startswith("mnt_id:"))
-    for line in _lines("/proc/self/mountinfo"):
-        words, _, rest = line.partition(" - ")
-        if words.split()[0] == number:
-            kind, source = rest.split()[:2]
-            return Mount(words.split()[4], kind, source)
-    return Mount("/", "an unknown file system", "none")
-
-
-def _lines(path: str) -> list[str]:
-    with open(path, encoding="utf-8", errors="surrogateescape") as file:
-        return file.read().splitlines()

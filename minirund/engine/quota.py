@@ -14,6 +14,7 @@ from minirund.sizes import size
 from overlayfs import quota
 from overlayfs.errors import NoProjectQuota
 from overlayfs.mount import create_rw
+from overlayfs.mounted import mount_of
 
 MIN_SIZE = 1 << 20
 """Bytes: directories, and what is mounted over files that an image lacks, take room in the layer too."""
@@ -64,7 +65,7 @@ def check_held(name: str, rw: str, host: Json) -> None:
     """Before a start: a limit that was asked for is in force. Raises EngineError."""
     limit = size_of(host)
     if limit and not quota.held(rw, limit):
-        where = quota.mount_of(rw)
+        where = mount_of(rw)
         raise EngineError(
             f"the layer of container {name} is not held to its {limit} bytes any more: mount {where.point} with the "
             "option prjquota; or, where the data root is a copy, make the container again"

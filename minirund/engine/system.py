@@ -17,12 +17,12 @@ from minirund.engine.containers import Containers
 from minirund.engine.events import Events
 from minirund.engine.images import Images
 from minirund.engine.lifecycle import Status
-from minirund.engine.mountinfo import filesystem
 from minirund.engine.networks import Networks
 from minirund.engine.records import Json
 from minirund.engine.settings import Settings
 from minirund.engine.store import Store
 from minirund.registry.manifest import host as host_platform
+from overlayfs.mounted import mount_of
 
 API, MIN_API = "1.47", "1.24"
 WANTED_CONTROLLERS = ("memory", "cpu", "pids", "io", "cpuset")
@@ -77,7 +77,7 @@ class System:
         return {
             **self._identity(), **self._counts(), **offered, **_EMPTY,
             "Warnings": [*warnings, *self._networks.warnings()] or None,
-            "Driver": "overlayfs", "DriverStatus": [["Backing Filesystem", filesystem(self._settings.data_root)]],
+            "Driver": "overlayfs", "DriverStatus": [["Backing Filesystem", mount_of(self._settings.data_root).kind]],
             "DockerRootDir": self._settings.data_root, "CgroupDriver": self._cgroup_driver, "CgroupVersion": "2",
             "LoggingDriver": "json-file", "DefaultRuntime": "minirund", "Runtimes": {"minirund": {"path": "minirund"}},
             "InitBinary": "tini", "SecurityOptions": ["name=seccomp,profile=builtin", "name=cgroupns"],

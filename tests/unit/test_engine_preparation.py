@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 from engine_records import a_container
 
-from minirund.engine.mountinfo import filesystem
 from minirund.engine.network import Place, mode_of
 from minirund.engine.preparation import _joins, without_own_files
 from minirund.engine.records import Json
@@ -51,7 +50,3 @@ def test_network_modes(mode: str, found: str) -> None:
     assert mode_of({"NetworkMode": mode}) == found
     with pytest.raises(InvalidArgument, match="network mine not found"):
         mode_of({"NetworkMode": "mine"})
-
-
-def test_file_systems() -> None:
-    assert (filesystem("/proc"), filesystem("/dev/shm")) == ("proc", "tmpfs")

@@ -9,6 +9,7 @@ import pytest
 
 from overlayfs import quota
 from overlayfs.errors import NoProjectQuota
+from overlayfs.mounted import Mount
 
 NONE = "/proc/self"  # a directory on a file system without any
 
@@ -41,7 +42,7 @@ def test_a_directory_that_is_not_there(tmp_path: Path) -> None:
     ],
 )
 def test_each_file_system_has_its_way_out(monkeypatch: pytest.MonkeyPatch, kind: str, way_out: str) -> None:
-    monkeypatch.setattr(quota, "_mount", lambda _: quota.Mount("/data", kind, "/dev/sdb1"))
+    monkeypatch.setattr(quota, "mount_of_descriptor", lambda _: Mount("/data", kind, "/dev/sdb1"))
     with pytest.raises(NoProjectQuota) as caught:
         quota.require(NONE)
     assert str(caught.value).startswith(f"/data is {kind} without project quotas: ")
@@ -52,11 +53,6 @@ def test_a_kernel_without_the_call(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(quota, "SYS_QUOTACTL_FD", 4000)  # no such call
     with pytest.raises(NoProjectQuota, match=r"it takes Linux 5\.14"):
         quota.require(NONE)
-
-
-def test_the_mount_that_a_directory_is_on(tmp_path: Path) -> None:
-    assert quota.mount_of(NONE) == quota.Mount("/proc", "proc", "proc")
-    assert str(tmp_path).startswith(quota.mount_of(str(tmp_path)).point)
 
 
 def test_the_structs_have_the_kernel_s_sizes() -> None:
