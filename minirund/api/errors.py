@@ -1,7 +1,7 @@
 """Errors as answers: always ``{"message": "one line"}``, with the status that the error's class has.
 
-Two kinds arrive here: the engine's own, which know what to say, and what pydantic found wrong with a request, which is
-put into one line that names the field. For whatever nobody foresaw see ``protocol``.
+The engine's own errors know what to say; what was found wrong with a request is put into one line that names the field.
+For whatever nobody foresaw see ``protocol``.
 """
 
 from __future__ import annotations
@@ -10,8 +10,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from fastapi import Response
-from fastapi.exceptions import RequestValidationError
+from starlette.responses import Response
 
 from minirund.api.responses import error
 from minirund.errors import MinirundError, http_status
@@ -19,10 +18,8 @@ from minirund.errors import MinirundError, http_status
 MAX_SHOWN = 80
 
 
-def answer_to(problem: MinirundError | RequestValidationError) -> Response:
+def answer_to(problem: MinirundError) -> Response:
     """The answer to a request that came to this."""
-    if isinstance(problem, RequestValidationError):
-        return error(400, describe(problem.errors()))
     return error(http_status(problem), str(problem))
 
 

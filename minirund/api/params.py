@@ -1,6 +1,6 @@
 """Parameters of requests, as Docker's clients write them: flags, filters, times, credentials, terminal keys.
 
-Whatever can't be read raises InvalidArgument with the parameter's name, or ValueError where pydantic adds the name.
+Whatever can't be read raises InvalidArgument with the parameter's name, or ValueError where the caller adds the name.
 """
 
 from __future__ import annotations
@@ -11,38 +11,32 @@ import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
-from fastapi import Depends, Path, Query, Request
-from pydantic import BeforeValidator
-
+from minirund.api.routes import Made, Path, Query, Reader
 from minirund.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from minirund.engine.engine import Engine
 else:
-    Engine = Any  # FastAPI reads annotations when it runs; the API needs the engine's shape, not its code
+    Engine = Any  # annotations are read when a route is first used; the API needs the engine's shape, not its code
 
 Json = dict[str, Any]
 
 _TRUE, _FALSE = {"1", "true", "t", "yes", "on"}, {"", "0", "false", "f", "no", "off", "none"}
 
 
-async def _engine(request: Request) -> Any:
-    return request.app.state.engine
-
-
-EngineOf = Annotated[Engine, Depends(_engine)]
+EngineOf = Annotated[Engine, Made(lambda request: request.scope["engine"])]
 Ref = Annotated[str, Path(description="An ID, the beginning of one that is unique, or a name")]
 
 
-def _flag(value: Any) -> bool:
-    word = str(value).strip().lower()
+def _flag(text: str) -> bool:
+    word = text.strip().lower()
     if word in _TRUE or word in _FALSE:
         return word in _TRUE
     raise ValueError("it is neither true (1) nor false (0)")
 
 
-def _number(value: Any) -> int | None:
-    word = str(value).strip()
+def _number(text: str) -> int | None:
+    word = text.strip()
     if not word:
         return None
     if not re.fullmatch(r"[+-]?[0-9]{1,18}", word):
@@ -50,8 +44,8 @@ def _number(value: Any) -> int | None:
     return int(word)
 
 
-Flag = Annotated[bool, BeforeValidator(_flag)]
-Number = Annotated[int | None, BeforeValidator(_number)]
+Flag = Annotated[bool, Reader(_flag)]
+Number = Annotated[int | None, Reader(_number)]
 Filters = Annotated[str, Query(description='JSON: {"name": ["value", ...], ...}')]
 
 

@@ -10,8 +10,7 @@ import logging
 import re
 from typing import Any
 
-from fastapi import Request
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from minirund.api.hijack import ClientGone

@@ -12,7 +12,7 @@ import socket
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
-from fastapi import Request
+from starlette.requests import Request
 
 from minirund.api.hijack import connection
 from minirund.api.protocol import api_version, head

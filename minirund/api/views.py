@@ -10,8 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 
-from minirund.api.schemas.containers import ContainerConfig, EndpointSettings
-from minirund.api.schemas.host import HostConfig
+from minirund.api import schemas
 from minirund.bundle import Bundle
 from minirund.engine import security
 from minirund.engine.lifecycle import Status
@@ -96,7 +95,7 @@ def state(container: Container) -> Json:
 
 def host_config(given: Json) -> Json:
     """HostConfig with every field."""
-    full = HostConfig.model_validate(given).model_dump()
+    full = schemas.host.HostConfig.model_validate(given).model_dump()
     full |= {key: value for key, value in _HOST_DEFAULTS.items() if not full[key]}
     full["LogConfig"] = {"Type": full["LogConfig"]["Type"] or "json-file", "Config": full["LogConfig"]["Config"] or {}}
     full["RestartPolicy"]["Name"] = full["RestartPolicy"]["Name"] or "no"
@@ -112,7 +111,7 @@ def host_config(given: Json) -> Json:
 
 def config(given: Json) -> Json:
     """ContainerConfig with every field that Docker shows."""
-    full = ContainerConfig.model_validate(given).model_dump()
+    full = schemas.containers.ContainerConfig.model_validate(given).model_dump()
     full["Labels"] = full["Labels"] or {}
     return _without(full, _CONFIG_OMITTED)
 
@@ -161,7 +160,7 @@ def _endpoints(container: Container, network_id: NetworkId) -> Json:
     if name.startswith("container:"):
         return {}
     wanted = (container.networking.get("EndpointsConfig") or {}).get(name) or {}
-    full = EndpointSettings.model_validate(wanted).model_dump(exclude={"GwPriority"})
+    full = schemas.containers.EndpointSettings.model_validate(wanted).model_dump(exclude={"GwPriority"})
     found = container.endpoint if container.alive and container.endpoint else Endpoint(network=name)
     actual = {
         "NetworkID": network_id(name),
@@ -244,7 +243,7 @@ def inspect(container: Container, network_id: NetworkId, bundle: Bundle, execs: 
 
 def _network_settings(container: Container, network_id: NetworkId) -> Json:
     networks = _endpoints(container, network_id)
-    default = networks.get("bridge") or EndpointSettings().model_dump(exclude={"GwPriority"})
+    default = networks.get("bridge") or schemas.containers.EndpointSettings().model_dump(exclude={"GwPriority"})
     outer = ("EndpointID", "Gateway", "GlobalIPv6Address", "GlobalIPv6PrefixLen", "IPAddress", "IPPrefixLen",
              "IPv6Gateway", "MacAddress")  # fmt: skip
     exposed = container.config.get("ExposedPorts") or {} if container.alive else {}

@@ -8,14 +8,19 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 import pytest
-from fastapi import APIRouter, Cookie, Depends, FastAPI, Header, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
-from starlette.routing import Route
-from starlette.types import ASGIApp, Message
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from minirund.api.dispatch import Dispatcher
-from minirund.api.errors import answer_to
+from minirund.api.app import routes
+from minirund.api.describe import described
+from minirund.api.dispatch import Dispatcher, Handler
+from minirund.api.errors import answer_to, describe
+from minirund.api.params import EngineOf, Flag, Number
+from minirund.api.responses import error
+from minirund.api.routes import Header, Query, Route, Router
 from minirund.errors import Conflict, MinirundError
 
 
@@ -24,11 +29,6 @@ class Size(BaseModel):
     Columns: int = 80
 
 
-async def _size(request: Request) -> Any:
-    return request.app.state.size
-
-
-Told = Annotated[Any, Depends(_size)]
 Answer = tuple[int, Any]
 
 
@@ -36,19 +36,19 @@ def shown(**given: Any) -> Response:
     return Response(json.dumps(given, default=lambda value: value.model_dump()), media_type="application/json")
 
 
-def a_router() -> APIRouter:
-    router = APIRouter(prefix="/things")
+def a_router() -> Router:
+    router = Router("/things")
 
     @router.get("/list")
-    async def everything(all_: Annotated[bool, Query(alias="all")] = False, limit: int | None = None) -> Response:
+    async def everything(all_: Annotated[Flag, Query(alias="all")] = False, limit: Number = None) -> Response:
         return shown(all=all_, limit=limit)
 
     @router.get("/{ref}")
-    async def one(ref: str, needed: int) -> Response:
+    async def one(ref: str, needed: Number) -> Response:
         return shown(ref=ref, needed=needed)
 
     @router.get("/{name:path}/deep")
-    async def deep(name: str, told: Told, request: Request) -> Response:
+    async def deep(name: str, told: EngineOf, request: Request) -> Response:
         return shown(name=name, told=told, method=request.method)
 
     @router.post("/size")
@@ -67,23 +67,26 @@ def a_router() -> APIRouter:
 
 
 def by_fastapi() -> ASGIApp:
-    app = FastAPI(strict_content_type=False)
-    app.state.size = 7
-    app.include_router(a_router())
+    app = described(a_router().routes)
 
     async def told(_request: Request, found: Exception) -> Response:
-        assert isinstance(found, MinirundError | RequestValidationError)
+        if isinstance(found, RequestValidationError):
+            return error(400, describe(found.errors()))
+        assert isinstance(found, MinirundError)
         return answer_to(found)
 
     app.add_exception_handler(MinirundError, told)
     app.add_exception_handler(RequestValidationError, told)
-    return app
+
+    async def with_engine(scope: Scope, receive: Receive, send: Send) -> None:
+        scope["engine"] = 7
+        await app(scope, receive, send)
+
+    return with_engine
 
 
 def by_dispatcher() -> ASGIApp:
-    app = FastAPI()
-    app.state.size = 7
-    return Dispatcher(app, a_router().routes)
+    return Dispatcher(7, a_router().routes)
 
 
 def ask(app: ASGIApp, method: str, target: str, body: bytes = b"", headers: dict[str, str] | None = None) -> Answer:
@@ -145,34 +148,61 @@ def test_a_body_that_is_beyond_json(body: bytes) -> None:
     assert (status, answer["message"][:13]) == (400, "invalid JSON:")
 
 
-async def _with_query(word: str) -> str:
-    return word
+async def _unread(limit: int) -> Response:
+    return Response(str(limit))
 
 
-async def _cookie(token: Annotated[str, Cookie()]) -> Response:
-    return Response(token)
+async def _many(words: Annotated[list[str], Query()] = []) -> Response:  # noqa: B006 - that is the point
+    return Response(str(words))
 
 
 async def _two_bodies(one: Size, two: Size) -> Response:
     return Response(f"{one}{two}")
 
 
-async def _changeable(words: Annotated[list[str], Query()] = []) -> Response:  # noqa: B006 - that is the point
-    return Response(str(words))
+async def _changeable(body: Size = Size(Rows=1)) -> Response:  # noqa: B008 - that is the point
+    return Response(str(body))
 
 
-async def _dependent(word: Annotated[str, Depends(_with_query)]) -> Response:
-    return Response(word)
-
-
-@pytest.mark.parametrize("function", [_cookie, _two_bodies, _changeable, _dependent])
-def test_what_is_not_done_is_refused_when_the_app_is_made(function: Callable[..., Any]) -> None:
-    router = APIRouter()
-    router.add_api_route("/x", function, methods=["POST"])
+@pytest.mark.parametrize("function", [_unread, _many, _two_bodies, _changeable])
+def test_what_is_not_done_is_refused_when_the_route_is_taken_apart(function: Callable[..., Any]) -> None:
     with pytest.raises(TypeError):
-        Dispatcher(FastAPI(), router.routes)
+        assert Handler(Route(("POST",), "/x", function, "")).asks
 
 
-def test_only_routes_of_fastapi() -> None:
-    with pytest.raises(TypeError, match="no route of FastAPI's"):
-        Dispatcher(FastAPI(), [Route("/x", _with_query)])
+@pytest.mark.parametrize("route", routes(), ids=lambda route: f"{route.methods[0]} {route.path}")
+def test_every_route_of_the_api_can_be_taken_apart(route: Route) -> None:
+    handler = Handler(route)
+    names = set(handler.pattern.groupindex)
+    assert {parameter.name for parameter in handler.asks.path} <= names
+    assert handler.pattern.fullmatch(route.path.replace(":path}", "}").replace("{rest}", "/x"))
+
+
+def test_the_first_route_that_fits_gets_the_request() -> None:
+    router = Router()
+
+    @router.get("/a/{name:path}")
+    async def whole(name: str) -> Response:
+        return shown(whole=name)
+
+    @router.get("/a/b")
+    async def never() -> Response:
+        return shown()
+
+    @router.post("/c{rest:path}")
+    async def any_of_them() -> Response:
+        return shown(any=True)
+
+    app = Dispatcher(None, router.routes)
+    assert ask(app, "GET", "/a/b") == (200, {"whole": "b"})
+    assert ask(app, "POST", "/c") == ask(app, "POST", "/c/d/e") == (200, {"any": True})
+    assert ask(app, "POST", "/cd")[0] == ask(app, "GET", "/a")[0] == ask(app, "GET", "/a/b\n")[0] == 404
+
+
+def test_what_a_body_is_checked_by_is_made_once() -> None:
+    app = by_dispatcher()
+    (handler,) = [one for one in app._handlers["POST", "things"] if one.route.path == "/things/size"]  # type: ignore[attr-defined]
+    assert ask(app, "POST", "/things/size", b'{"Rows": 3}', JSON)[0] == 200
+    asks = handler.asks
+    assert ask(app, "POST", "/things/size", b'{"Rows": 3}', JSON)[0] == 200
+    assert handler.asks is asks

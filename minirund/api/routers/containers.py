@@ -4,28 +4,25 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
+from starlette.responses import Response
 
-from minirund.api import views
+from minirund.api import schemas, views
 from minirund.api.params import EngineOf, Filters, Flag, Number, Ref, filters
 from minirund.api.responses import answer, empty
-from minirund.api.schemas import containers as schemas
-from minirund.api.schemas.system import ErrorResponse
+from minirund.api.routes import Query, Router
 from minirund.errors import InvalidArgument, NotSupported
 
-router = APIRouter(
-    prefix="/containers",
-    tags=["Containers"],
-    responses={"default": {"model": ErrorResponse, "description": "What is wrong, in one line"}},
-)
+router = Router("/containers", "Containers")
 
 Name = Annotated[str, Query(description="[a-zA-Z0-9][a-zA-Z0-9_.-]+; one is made up if it is empty")]
 Timeout = Annotated[Number, Query(description="Seconds until the container is killed; -1: never")]
 Signal = Annotated[str, Query(description="A name, with or without SIG, or a number")]
 
 
-@router.post("/create", status_code=201, responses={201: {"model": schemas.ContainerCreated}})
-async def create(engine: EngineOf, body: schemas.ContainerCreate, name: Name = "", platform: str = "") -> Response:
+@router.post("/create", status_code=201, returns=lambda: schemas.containers.ContainerCreated)
+async def create(
+    engine: EngineOf, body: schemas.containers.ContainerCreate, name: Name = "", platform: str = ""
+) -> Response:
     """Create a container. Fields that the API does not have are named in the warnings."""
     config = body.plain("HostConfig", "NetworkingConfig")
     new_id, warnings = await engine.containers.create(
@@ -50,7 +47,7 @@ async def remove(engine: EngineOf, ref: Ref, v: Flag = False, force: Flag = Fals
     return empty()
 
 
-@router.get("/json", responses={200: {"model": list[schemas.ContainerSummary]}})
+@router.get("/json", returns=lambda: list[schemas.containers.ContainerSummary])
 async def containers(
     engine: EngineOf,
     all_: Annotated[Flag, Query(alias="all", description="Those that don't run, too")] = False,
@@ -77,7 +74,7 @@ def network_ids(engine: EngineOf) -> views.NetworkId:
     return lambda name: known.get(name, "")
 
 
-@router.get("/{ref}/json", responses={200: {"model": schemas.ContainerInspect}})
+@router.get("/{ref}/json", returns=lambda: schemas.containers.ContainerInspect)
 async def inspect(engine: EngineOf, ref: Ref, size: Flag = False) -> Response:
     """All about a container."""
     container = engine.containers.get(ref)
@@ -123,8 +120,8 @@ async def unpause(engine: EngineOf, ref: Ref) -> Response:
     return empty()
 
 
-@router.post("/{ref}/update", responses={200: {"model": schemas.ContainerUpdated}})
-async def update(engine: EngineOf, ref: Ref, body: schemas.ContainerUpdate) -> Response:
+@router.post("/{ref}/update", returns=lambda: schemas.containers.ContainerUpdated)
+async def update(engine: EngineOf, ref: Ref, body: schemas.containers.ContainerUpdate) -> Response:
     """Change a container's limits and its restart policy, while it runs or not. What is not named stays as it is."""
     unknown = [f"unknown field ignored: {field}" for field in body.unknown()]
     return answer({"Warnings": [*await engine.updates.update(ref, body.plain()), *unknown] or None})
@@ -157,21 +154,21 @@ def size_of(h: int | None, w: int | None) -> tuple[int, int]:
     return h or 0, w or 0
 
 
-@router.get("/{ref}/top", responses={200: {"model": schemas.ContainerTop}})
+@router.get("/{ref}/top", returns=lambda: schemas.containers.ContainerTop)
 async def top(engine: EngineOf, ref: Ref, ps_args: str = "-ef") -> Response:
     """The processes in a container, as ps(1) prints them."""
     titles, processes = await engine.containers.top(ref, ps_args or "-ef")
     return answer({"Titles": titles, "Processes": processes})
 
 
-@router.get("/{ref}/changes", responses={200: {"model": list[schemas.FilesystemChange]}})
+@router.get("/{ref}/changes", returns=lambda: list[schemas.containers.FilesystemChange])
 async def changes(engine: EngineOf, ref: Ref) -> Response:
     """What differs from the image."""
     found = await engine.containers.changes(ref)
     return answer([{"Path": path, "Kind": kind} for kind, path in found] or None)
 
 
-@router.post("/prune", responses={200: {"model": schemas.ContainersPruned}})
+@router.post("/prune", returns=lambda: schemas.containers.ContainersPruned)
 async def prune(engine: EngineOf, filters_: Annotated[Filters, Query(alias="filters")] = "") -> Response:
     """Remove containers that don't run."""
     removed, freed = await engine.containers.prune(filters(filters_))

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request, Response
+from starlette.requests import Request
+from starlette.responses import Response
 
-from minirund.api import params, views
+from minirund.api import params, schemas, views
 from minirund.api.params import EngineOf, Number, Ref
 from minirund.api.responses import Taken, answer
 from minirund.api.routers.containers import size_of
-from minirund.api.schemas import execs as schemas
-from minirund.api.schemas.system import ErrorResponse
+from minirund.api.routes import Router
 from minirund.api.streams import take_stream
 from minirund.errors import InvalidArgument
 from minirund.wire import Attach
 
-router = APIRouter(
-    tags=["Exec"], responses={"default": {"model": ErrorResponse, "description": "What is wrong, in one line"}}
-)
+router = Router(tag="Exec")
 
 
-@router.post("/containers/{ref}/exec", status_code=201, responses={201: {"model": schemas.IdResponse}})
-async def create(engine: EngineOf, ref: Ref, body: schemas.ExecConfig) -> Response:
+@router.post("/containers/{ref}/exec", status_code=201, returns=lambda: schemas.execs.IdResponse)
+async def create(engine: EngineOf, ref: Ref, body: schemas.execs.ExecConfig) -> Response:
     """Prepare a process. It starts with ``start``."""
     if not body.Cmd:
         raise InvalidArgument("No exec command specified")
@@ -29,9 +27,11 @@ async def create(engine: EngineOf, ref: Ref, body: schemas.ExecConfig) -> Respon
 
 
 @router.post("/exec/{exec_id}/start", responses={101: {"description": "What follows is the stream"}})
-async def start(request: Request, engine: EngineOf, exec_id: str, body: schemas.ExecStart | None = None) -> Response:
+async def start(
+    request: Request, engine: EngineOf, exec_id: str, body: schemas.execs.ExecStart | None = None
+) -> Response:
     """Start it. Unless it is detached, the connection becomes its standard streams."""
-    body = body or schemas.ExecStart()
+    body = body or schemas.execs.ExecStart()
     size = (body.ConsoleSize[0], body.ConsoleSize[1]) if body.ConsoleSize else None
     if size and not body.Tty:
         raise InvalidArgument("console size is only supported when TTY is enabled")
@@ -61,7 +61,7 @@ async def resize(engine: EngineOf, exec_id: str, h: Number = None, w: Number = N
     return Response()
 
 
-@router.get("/exec/{exec_id}/json", responses={200: {"model": schemas.ExecInspect}})
+@router.get("/exec/{exec_id}/json", returns=lambda: schemas.execs.ExecInspect)
 async def inspect(engine: EngineOf, exec_id: str) -> Response:
     """All about it."""
     return answer(views.exec_inspect(engine.execs.get(exec_id)))

@@ -5,27 +5,24 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Path, Query, Request, Response
+from starlette.requests import Request
+from starlette.responses import Response
 
 from minirund.api import image_views as views
+from minirund.api import schemas
 from minirund.api.encoding import dump
 from minirund.api.params import EngineOf, Filters, Flag, Json, credentials, filters
 from minirund.api.protocol import api_version
 from minirund.api.responses import Stream, answer, one_line
-from minirund.api.schemas import images as schemas
-from minirund.api.schemas.system import ErrorResponse
+from minirund.api.routes import LINES, Header, Path, Query, Router
 from minirund.errors import InvalidArgument, MinirundError, NotSupported
 
-router = APIRouter(
-    prefix="/images",
-    tags=["Images"],
-    responses={"default": {"model": ErrorResponse, "description": "What is wrong, in one line"}},
-)
+router = Router("/images", "Images")
 
 ImageName = Annotated[str, Path(description="A name with tag or digest, an ID, or the beginning of one that is unique")]
 
 
-@router.get("/json", responses={200: {"model": list[schemas.ImageSummary]}})
+@router.get("/json", returns=lambda: list[schemas.images.ImageSummary])
 async def images(
     request: Request,
     engine: EngineOf,
@@ -42,7 +39,7 @@ def sized(request: Request, view: Json) -> Json:
     return view | {"VirtualSize": view["Size"]} if api_version(request) < (1, 44) else view
 
 
-@router.post("/create", responses={200: {"model": schemas.Progress, "description": "Lines of JSON"}})
+@router.post("/create", returns=lambda: schemas.images.Progress, responses=LINES)
 async def pull(
     engine: EngineOf,
     from_image: Annotated[str, Query(alias="fromImage")] = "",
@@ -58,7 +55,7 @@ async def pull(
     return Stream(progress_lines(progress), "application/json", endless=True)
 
 
-@router.post("/load", responses={200: {"model": schemas.Progress, "description": "Lines of JSON"}})
+@router.post("/load", returns=lambda: schemas.images.Progress, responses=LINES)
 async def load(request: Request, engine: EngineOf, platform: str = "") -> Response:
     """Load an archive: docker save's, or an OCI image layout, compressed or not, in the request's body."""
     lines = progress_lines(engine.images.load(request.stream(), platform or None))
@@ -87,21 +84,21 @@ async def progress_lines(progress: AsyncIterator[Any]) -> AsyncIterator[bytes]:
         yield dump({"errorDetail": {"message": message}, "error": message})
 
 
-@router.post("/prune", responses={200: {"model": schemas.ImagesPruned}})
+@router.post("/prune", returns=lambda: schemas.images.ImagesPruned)
 async def prune(engine: EngineOf, filters_: Annotated[Filters, Query(alias="filters")] = "") -> Response:
     """Remove images without a name; with ``dangling=false``, all that no container uses."""
     removed, freed = await engine.images.prune(filters(filters_))
     return answer({"ImagesDeleted": removed or None, "SpaceReclaimed": freed})
 
 
-@router.get("/{name:path}/json", responses={200: {"model": schemas.ImageInspect}})
+@router.get("/{name:path}/json", returns=lambda: schemas.images.ImageInspect)
 async def inspect(request: Request, engine: EngineOf, name: ImageName) -> Response:
     """All about an image."""
     image = engine.images.get(name)
     return answer(sized(request, views.inspect(image, engine.images.config(image))))
 
 
-@router.get("/{name:path}/history", responses={200: {"model": list[schemas.ImageHistory]}})
+@router.get("/{name:path}/history", returns=lambda: list[schemas.images.ImageHistory])
 async def history(engine: EngineOf, name: ImageName) -> Response:
     """The steps in which an image was made, the last first."""
     return answer(engine.images.history(engine.images.get(name)))
@@ -116,7 +113,7 @@ async def tag(engine: EngineOf, name: ImageName, repo: str = "", tag: str = "") 
     return Response(status_code=201)
 
 
-@router.delete("/{name:path}", responses={200: {"model": list[schemas.ImageDeleted]}})
+@router.delete("/{name:path}", returns=lambda: list[schemas.images.ImageDeleted])
 async def remove(engine: EngineOf, name: ImageName, force: Flag = False, noprune: Flag = False) -> Response:
     """Remove a name; with its last name, the image."""
     return answer(await engine.images.remove(name, force=force, prune=not noprune))

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from fastapi import APIRouter, Response
+from starlette.responses import Response
 
 from minirund.api.responses import answer
+from minirund.api.routes import Router
 from minirund.errors import NotFound, NotSupported
 
 LATER: tuple[tuple[str, str, str], ...] = (
@@ -48,17 +49,17 @@ PRUNED = {
 """``docker system prune`` tidies all of these: there is nothing to tidy."""
 
 
-def make_router() -> APIRouter:
+def make_router() -> Router:
     """The router for all of them."""
-    router = APIRouter(include_in_schema=False)
-    router.add_api_route("/volumes", _nothing({"Volumes": [], "Warnings": None}))
-    router.add_api_route("/volumes/{name:path}", _absent("volume"))
+    router = Router()
+    router.add("GET", "/volumes", _nothing({"Volumes": [], "Warnings": None}))
+    router.add("GET", "/volumes/{name:path}", _absent("volume"))
     for path, body in PRUNED.items():
-        router.add_api_route(path, _nothing(body), methods=["POST"])
-    router.add_api_route("/plugins", _nothing([]))
-    router.add_api_route("/plugins/{name:path}/json", _absent("plugin"))
+        router.add("POST", path, _nothing(body))
+    router.add("GET", "/plugins", _nothing([]))
+    router.add("GET", "/plugins/{name:path}/json", _absent("plugin"))
     for methods, path, what in LATER:
-        router.add_api_route(path, _refusal(what), methods=methods.split())
+        router.add(methods, path, _refusal(what))
     return router
 
 

@@ -5,27 +5,24 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
+from starlette.responses import Response
 
+from minirund.api import schemas
 from minirund.api.encoding import dump
 from minirund.api.params import EngineOf, Flag, Ref
 from minirund.api.responses import Stream, answer
-from minirund.api.schemas.stats import ContainerStats
-from minirund.api.schemas.system import ErrorResponse
+from minirund.api.routes import LINES, Query, Router
 from minirund.api.stats_view import body
 from minirund.engine.records import Container, Json
 from minirund.engine.stats import Frame
 from minirund.errors import InvalidArgument
 
-router = APIRouter(
-    tags=["Containers"],
-    responses={"default": {"model": ErrorResponse, "description": "What is wrong, in one line"}},
-)
+router = Router(tag="Containers")
 
 Why = Annotated[Flag, Query(description="Say in words what it waits for, too. minirund's own")]
 
 
-@router.get("/containers/{ref}/stats", responses={200: {"model": ContainerStats, "description": "Lines of JSON"}})
+@router.get("/containers/{ref}/stats", returns=lambda: schemas.stats.ContainerStats, responses=LINES)
 async def stats(
     engine: EngineOf,
     ref: Ref,

@@ -5,30 +5,26 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request, Response
+from starlette.requests import Request
+from starlette.responses import Response
 
-from minirund.api import params
+from minirund.api import params, schemas
 from minirund.api.params import EngineOf, Flag, Ref
 from minirund.api.responses import Stream, Taken, answer
-from minirund.api.schemas.containers import ContainerWait
-from minirund.api.schemas.system import ErrorResponse
+from minirund.api.routes import Query, Router
 from minirund.api.streams import log_lines, media_type, send_all, take_stream, take_wait
 from minirund.engine.lifecycle import Status
 from minirund.engine.records import Container
 from minirund.errors import Conflict, InvalidArgument, NotSupported
 from minirund.wire import Attach
 
-router = APIRouter(
-    prefix="/containers",
-    tags=["Containers"],
-    responses={"default": {"model": ErrorResponse, "description": "What is wrong, in one line"}},
-)
+router = Router("/containers", "Containers")
 
 CONDITIONS = ("not-running", "next-exit", "removed")
 Keys = Annotated[str, Query(alias="detachKeys", description="ctrl-p,ctrl-q")]
 
 
-@router.post("/{ref}/wait", responses={200: {"model": ContainerWait}})
+@router.post("/{ref}/wait", returns=lambda: schemas.containers.ContainerWait)
 async def wait(request: Request, engine: EngineOf, ref: Ref, condition: str = "") -> Response:
     """Answer when the container ends. The head is sent at once, the body when it is so far."""
     condition = condition or CONDITIONS[0]

@@ -5,23 +5,20 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request, Response
-from fastapi.responses import PlainTextResponse
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
 
-from minirund.api import image_views, params, views
+from minirund.api import image_views, params, schemas, views
 from minirund.api.encoding import dump
 from minirund.api.params import EngineOf, Filters, filters
 from minirund.api.responses import Stream, answer
 from minirund.api.routers.containers import network_ids
 from minirund.api.routers.images import sized
-from minirund.api.schemas import system as schemas
+from minirund.api.routes import LINES, Query, Router
 from minirund.engine.exposition import CONTENT_TYPE
 from minirund.errors import InvalidArgument
 
-router = APIRouter(
-    tags=["System"],
-    responses={"default": {"model": schemas.ErrorResponse, "description": "What is wrong, in one line"}},
-)
+router = Router(tag="System")
 
 _PING_HEADERS = {
     "Builder-Version": "1",
@@ -38,19 +35,19 @@ async def ping() -> Response:
     return Response("OK", headers=_PING_HEADERS, media_type="text/plain")
 
 
-@router.get("/version", responses={200: {"model": schemas.SystemVersion}})
+@router.get("/version", returns=lambda: schemas.system.SystemVersion)
 async def version(engine: EngineOf) -> Response:
     """Which version runs, on what."""
     return answer(engine.system.version())
 
 
-@router.get("/info", responses={200: {"model": schemas.Info}})
+@router.get("/info", returns=lambda: schemas.system.Info)
 async def info(engine: EngineOf) -> Response:
     """The daemon and its host."""
     return answer(engine.system.info())
 
 
-@router.get("/events", responses={200: {"model": schemas.Event, "description": "Lines of JSON"}})
+@router.get("/events", returns=lambda: schemas.system.Event, responses=LINES)
 async def events(
     engine: EngineOf, since: str = "", until: str = "", filters_: Annotated[Filters, Query(alias="filters")] = ""
 ) -> Response:
@@ -73,7 +70,7 @@ async def metrics(engine: EngineOf) -> Response:
     return Response(await engine.metrics.page(), headers={"content-type": CONTENT_TYPE})
 
 
-@router.get("/system/df", responses={200: {"model": schemas.DiskUsage}})
+@router.get("/system/df", returns=lambda: schemas.system.DiskUsage)
 async def disk_usage(request: Request, engine: EngineOf) -> Response:
     """What takes space."""
     used = await engine.system.data_usage()
@@ -95,7 +92,7 @@ async def disk_usage(request: Request, engine: EngineOf) -> Response:
     )
 
 
-@router.get("/networks", responses={200: {"model": list[schemas.Network]}})
+@router.get("/networks", returns=lambda: list[schemas.system.Network])
 async def networks(engine: EngineOf, filters_: Annotated[Filters, Query(alias="filters")] = "") -> Response:
     """List networks."""
     wanted = filters(filters_)
@@ -110,7 +107,7 @@ def _passes(network: Any, wanted: dict[str, list[str]]) -> bool:
     )
 
 
-@router.get("/networks/{ref}", responses={200: {"model": schemas.Network}})
+@router.get("/networks/{ref}", returns=lambda: schemas.system.Network)
 async def network(engine: EngineOf, ref: str) -> Response:
     """All about a network."""
     return answer(engine.networks.get(ref))
