@@ -85,7 +85,7 @@ class Containers(Reading):
         args = (*(merged.get("Entrypoint") or ()), *(merged.get("Cmd") or ()))
         if not args:
             raise InvalidArgument("no command specified")
-        if any(host_config.get(key) for key in ("Devices", *resources.TRIED)):  # a directory of devices is walked
+        if any(host_config.get(key) for key in resources.SLOW):
             warnings = await asyncio.to_thread(self._check, merged, host_config, networking)
         else:
             warnings = self._check(merged, host_config, networking)

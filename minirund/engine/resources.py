@@ -79,8 +79,10 @@ def check(host: Json, root: Cgroup) -> list[str]:
     return warnings
 
 
-TRIED = ("CgroupConf", "BlkioWeightDevice")
-"""What only the kernel can judge; it takes milliseconds."""
+HOSTS_PATHS = ("Binds", "Mounts", "Devices", "BlkioWeightDevice", *(key for key, _, _ in THROTTLES))
+"""The fields of HostConfig that name paths of the host, which may be of a server that has gone: seen in a thread."""
+SLOW = (*HOSTS_PATHS, "CgroupConf")
+"""Those, and what only the kernel can judge: it takes milliseconds."""
 
 
 def _tries(host: Json) -> Iterator[trial.Try]:

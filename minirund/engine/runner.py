@@ -19,7 +19,7 @@ from cgroups.cgroup import Cgroup
 from cgroups.errors import CgroupError
 from minirund import wire
 from minirund.bundle import Bundle
-from minirund.engine import lifecycle, policy, shims
+from minirund.engine import lifecycle, policy, resources, shims
 from minirund.engine.catalog import Catalog, not_running
 from minirund.engine.events import Events
 from minirund.engine.exposition import Histogram
@@ -151,7 +151,7 @@ class Runner:
     async def _prepare(self, container: Container, place: Place, others: dict[str, Container]) -> None:
         """Small files of our own, written at once. The host's paths, maybe of a server that has gone: in a thread."""
         with storage_errors(self.bundle(container).directory):
-            if any(container.host_config.get(key) for key in ("Binds", "Mounts", "Devices")):
+            if any(container.host_config.get(key) for key in resources.HOSTS_PATHS):
                 await asyncio.to_thread(self._preparation.write, container, place, others)
             else:
                 self._preparation.write(container, place, others)
