@@ -26,10 +26,11 @@ from typing import NoReturn
 from minirund import wire
 from minirund.errors import StepFailed
 from minirund.runtime import init, shim, syscalls
-from minirund.runtime.context import READY, Host
+from minirund.runtime.context import MOUNTED, READY, Host
 from minirund.runtime.start import HEAD, Born, Start, receive
 
-NOTHING, READY_ALONE = bytes(4), len(READY).to_bytes(4, sys.byteorder)
+NOTHING = bytes(4)
+ALL_WELL = tuple(length.to_bytes(4, sys.byteorder) for length in (len(MOUNTED + READY), len(READY)))
 
 
 def main(door: socket.socket, told: int, host: Host) -> NoReturn:
@@ -85,8 +86,8 @@ def sleep(born: Born, report: int, token: int, watched: list[int], told: int) ->
     """Until init has reached execve, if that is all that happens; then until anything happens.
 
     ``watched``: the daemon's messages, a new daemon, output. Of the report only the end is waited for: so we wake once.
-    If the word that execve comes is all that lies in it then, init has started. All else is left to a shim that is
-    awake.
+    If no more lies in it then than the root file system and the word that execve comes, init has started. All else is
+    left to a shim that is awake; so is to take out what lies there.
     """
     poll = select.poll()
     poll.register(report, 0)
@@ -94,7 +95,7 @@ def sleep(born: Born, report: int, token: int, watched: list[int], told: int) ->
     for each in watched:
         poll.register(each, select.POLLIN)
     ready = poll.poll()
-    if len(ready) > 1 or ready[0][0] != report or fcntl.ioctl(report, termios.FIONREAD, NOTHING) != READY_ALONE:
+    if len(ready) > 1 or ready[0][0] != report or fcntl.ioctl(report, termios.FIONREAD, NOTHING) not in ALL_WELL:
         return
     born.started = time.time_ns()
     try:  # noqa: SIM105 - as above
@@ -102,6 +103,6 @@ def sleep(born: Born, report: int, token: int, watched: list[int], told: int) ->
     except OSError:
         pass  # the daemon has gone
     poll.unregister(report)
-    for each in (report, token, told):
+    for each in (token, told):
         os.close(each)
     poll.poll()

@@ -10,8 +10,9 @@ from minirund.errors import StepFailed
 from minirund.runtime import syscalls
 from minirund.runtime.users import Identity
 
-TERMINAL, READY = b"terminal", b"ready"
-"""What init says to the shim besides a failure: here is the terminal's master; execve comes next."""
+TERMINAL, MOUNTED, READY = b"terminal", b"mounted", b"ready"
+"""What init says to the shim besides a failure: here is the terminal's master; here is what keeps the root file system
+mounted; execve comes next."""
 
 NAMESPACES = {
     "mount": syscalls.CLONE_NEWNS,
@@ -104,6 +105,11 @@ class Context:
         """Hand the terminal's master to the shim."""
         socket.send_fds(self.report, [TERMINAL], [master])
         os.close(master)
+
+    def send_mounted(self, upper: int) -> None:
+        """Give the shim a part in the root file system, and the lock on its upper directory; see rootfs.mount_root."""
+        socket.send_fds(self.report, [MOUNTED], [self.root, upper])
+        os.close(upper)
 
     def has_new(self, kind: str) -> bool:
         """Whether the container has a namespace of this kind that was made for it."""

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from minirund import wire
 from minirund.runtime import init, syscalls
-from minirund.runtime.context import READY, TERMINAL, Context
+from minirund.runtime.context import MOUNTED, READY, TERMINAL, Context
 from minirund.runtime.loop import READ, Loop
 from minirund.runtime.stdio import Session
 
@@ -61,6 +61,8 @@ class Process:
         self._report: socket.socket | None = None
         self.pid, self.pidfd = 0, -1
         self.code: int | None = None
+        self.mounted: list[int] = []
+        """What keeps the root file system mounted, and the lock on its upper directory."""
 
     def start(self, ctx: Context, steps: tuple[init.Step, ...], namespaces: int, cgroup: int, stdin: bool) -> None:
         """Clone the child and let it take the steps. Raises StepFailed, OSError: then there is no child."""
@@ -77,16 +79,17 @@ class Process:
         if pipes is not None:
             self.connect(pipes)
 
-    def adopt(self, pid: int, pidfd: int, report: int) -> None:
-        """A child that was cloned before we were awake. ``report`` is -1 if it has reached execve."""
-        self.pid, self.pidfd, self._ready = pid, pidfd, report < 0
-        self._listen(socket.socket(fileno=report) if report >= 0 else None)
+    def adopt(self, pid: int, pidfd: int, report: int, started: bool) -> None:
+        """A child that was cloned before we were awake. ``started``: it has reached execve, its report has ended."""
+        self.pid, self.pidfd = pid, pidfd
+        self._listen(socket.socket(fileno=report))
+        if started:
+            self._hear_out()
 
-    def _listen(self, report: socket.socket | None) -> None:
+    def _listen(self, report: socket.socket) -> None:
         self._report = report
-        if report is not None:
-            report.setblocking(False)
-            self._loop.watch(report.fileno(), READ, lambda _events: self._read_report(report))
+        report.setblocking(False)
+        self._loop.watch(report.fileno(), READ, lambda _events: self._read_report(report))
         self._loop.watch(self.pidfd, READ, lambda _events: self._reap())
 
     def _close_childs_ends(self, ctx: Context) -> None:
@@ -103,13 +106,15 @@ class Process:
             self._session.set_input(pipes.stdin)
 
     def _read_report(self, report: socket.socket) -> None:
-        """Until its end: a terminal, a failure, or the word that execve comes next."""
+        """Until its end: the root, a terminal, a failure, or the word that execve comes next."""
         try:
-            data, descriptors, _flags, _address = socket.recv_fds(report, REPORT_BYTES, 1, socket.MSG_CMSG_CLOEXEC)
+            data, descriptors, _flags, _address = socket.recv_fds(report, REPORT_BYTES, 2, socket.MSG_CMSG_CLOEXEC)
         except BlockingIOError:
             return
         if data == TERMINAL and descriptors:
             self._session.set_terminal(descriptors[0])
+        elif data == MOUNTED:
+            self.mounted = descriptors
         elif data == READY:
             self._ready = True
         elif data:
@@ -147,11 +152,20 @@ class Process:
 
     def reap_now(self) -> None:
         """It has ended or is about to: hear its report out, and reap it."""
+        self._hear_out()
+        if self.code is None:
+            self._reap()
+
+    def _hear_out(self) -> None:
         while self._report is not None:
             self._report.setblocking(True)
             self._read_report(self._report)
-        if self.code is None:
-            self._reap()
+
+    def unmount(self) -> None:
+        """Let go of the root file system, which takes as long as the disk does to write; of the lock only then."""
+        for descriptor in self.mounted:
+            os.close(descriptor)
+        self.mounted = []
 
     def close(self) -> None:
         """Give the pidfd back."""

@@ -12,6 +12,7 @@ Sources: mount(2), open_tree(2), move_mount(2), pivot_root(2), mount_namespaces(
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import stat
 from typing import Any
@@ -40,7 +41,11 @@ def open_bind_sources(ctx: Context) -> None:
 
 
 def mount_root(ctx: Context) -> None:
-    """The image's layers with a read-write layer on top, or a plain directory bound onto itself."""
+    """The image's layers with a read-write layer on top, or a plain directory bound onto itself.
+
+    The kernel syncs what was written when an overlay's last user goes. That would be the container's first process, and
+    everybody who waits for its end would wait for the disk. So the shim takes part: it is the last, after it has told.
+    """
     path = ctx.inside((ctx.config.get("root") or {}).get("path") or "rootfs")
     overlay = (ctx.config.get("minirund") or {}).get("rootfs")
     if overlay is None:
@@ -50,10 +55,20 @@ def mount_root(ctx: Context) -> None:
         os.close(with_directory)
         return
     mount = OverlayMount.from_json(overlay)
+    upper = -1 if mount.upper is None else lock_upper(mount.upper)
     os.makedirs(path, exist_ok=True)
     os.chdir(mount.cwd)  # the layers are named relative to it, to fit into a page of options
     syscalls.mount("overlay", path, "overlay", 0, mount.options())
     ctx.root = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    if upper >= 0:
+        ctx.send_mounted(upper)
+
+
+def lock_upper(upper: str) -> int:
+    """Two mounts must not write to one upper directory: wait until the one before has gone. The lock's descriptor."""
+    descriptor = os.open(upper, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    return descriptor
 
 
 def mount_all(ctx: Context) -> None:

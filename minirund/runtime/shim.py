@@ -71,7 +71,7 @@ class Shim:
             self.control.listen(start.take("listener"), self.bundle.shim_socket, start.told["door"])
         self.take_clients()
         if born.pid:
-            self.process.adopt(born.pid, born.pidfd, start.take("report"))
+            self.process.adopt(born.pid, born.pidfd, start.take("report"), born.started > 0)
             self.process.connect(Pipes(*map(start.take, ("stdin", "stdout", "stderr"))))
 
     def take_clients(self) -> None:
@@ -90,6 +90,8 @@ class Shim:
                 self.session.attach(descriptor, client)
 
     def _on_started(self) -> None:
+        if self.started:  # in our sleep, and told
+            return
         self.started = time.time_ns()
         self.control.send(wire.Started(self.process.pid, self.started))
         self.start.close("token")
@@ -228,13 +230,17 @@ class Shim:
                 os.unlink(self.bundle.shim_pid)
 
     def run(self) -> None:
-        """Until nothing is left to do; clients that are slow to read keep us a little longer, without our door."""
+        """Until nothing is left to do; clients that are slow to read keep us a little longer, without our door.
+
+        The root file system goes last, when nobody waits for us any more.
+        """
         while not self.may_go():
             self.loop.turn()
         self.remove_run_files()
         self.control.close()
         while self.session.has_clients or self.execs.have_clients:
             self.loop.turn()
+        self.process.unmount()
 
 
 def wake(host: Host, start: Start, born: Born) -> None:

@@ -127,7 +127,7 @@ class Start:
 
     def forget(self, born: Born) -> None:
         """Those that were closed while the shim was hardly awake."""
-        closed = (*(CHILDS if born.pid else ()), *(("token", "report") if born.started else ()))
+        closed = (*(CHILDS if born.pid else ()), *(("token",) if born.started else ()))
         for name in list(self.descriptors):
             if name.startswith(closed):
                 del self.descriptors[name]

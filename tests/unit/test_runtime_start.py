@@ -88,7 +88,7 @@ def test_it_forgets_what_was_closed_on_the_way() -> None:
     born.pid, born.started = 7, 8
     start = Start({}, dict.fromkeys((*NAMES, "token"), -1))
     start.forget(born)
-    assert set(start.descriptors) == {"stdout", "daemon", "cgroup", "plan", "listener"}
+    assert set(start.descriptors) == {"stdout", "daemon", "cgroup", "plan", "listener", "report"}
 
 
 def test_the_end_of_the_door(door: tuple[socket.socket, socket.socket]) -> None:
