@@ -112,8 +112,11 @@ class Bundle:
 
     def write_shim_pid(self, pid: int) -> None:
         """Record which process is the shim."""
-        with open(self.shim_pid, "w", encoding="ascii") as file:
-            file.write(f"{pid} {start_time(pid)}\n")
+        descriptor = os.open(self.shim_pid, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+        try:  # not through a file object: init calls this on every start, and has copied few pages so far
+            os.write(descriptor, b"%d %d\n" % (pid, start_time(pid)))
+        finally:
+            os.close(descriptor)
 
     def read_shim_pid(self) -> int | None:
         """The shim's process ID if that very process is alive, else None. A reused process ID is not taken for it."""
