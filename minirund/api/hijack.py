@@ -7,8 +7,9 @@ the byte, where the request ends, and must not read further::
     client ── head ─▶ ── body ─▶ ── stdin, possibly in the same segment ─▶
               parsed    parsed      kept: ``Connection.take`` returns it
 
-``Protocol`` is uvicorn's protocol on httptools with three changes:
+``Protocol`` is uvicorn's protocol on httptools with four changes:
 
+- The head of an answer and its body leave together (``Together``).
 - It feeds the parser up to the end of one request and no further. A head, and a chunked body, end at a blank line, and
   cutting a segment at every blank line harms nobody; a body of a known length ends by count. While a request is being
   answered, whatever arrives is kept, and parsed as the next request when no handler has taken it. To httptools, a
@@ -92,6 +93,38 @@ class _Body:
     def __init__(self, protocol: Protocol) -> None:
         self.on_body = protocol.on_body
         self.on_message_complete = protocol.body_complete
+
+
+class Together:
+    """The transport of one answer: its head leaves with the first of its body, or alone when none follows at once.
+
+    uvicorn writes them one by one. The head alone would wake the client, who can do nothing with it, and who then
+    competes for the processor with the rest.
+    """
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._head: bytes | None = None
+        self.is_closing = transport.is_closing
+
+    def write(self, data: bytes) -> None:
+        """Send; the first that is sent waits for the second, until the event loop's next turn."""
+        if self._head is None:
+            self._head = data
+            asyncio.get_running_loop().call_soon(self._flush)
+        else:
+            self._flush(data)
+
+    def _flush(self, data: bytes = b"") -> None:
+        data = (self._head or b"") + data
+        self._head = b""
+        if data:
+            self._transport.write(data)
+
+    def close(self) -> None:
+        """Send what waits, and close."""
+        self._flush()
+        self._transport.close()
 
 
 class Protocol(HttpToolsProtocol):
@@ -192,6 +225,7 @@ class Protocol(HttpToolsProtocol):
         extensions: dict[str, Any] = {EXTENSION: self._connection}
         self.scope["extensions"] = extensions
         super().on_headers_complete()
+        self.cycle.transport = Together(self.transport)  # type: ignore[assignment]
         self._upgrading = self.parser.should_upgrade()
         if self._upgrading:
             self.cycle.keep_alive = False  # what follows is no HTTP, whether it's taken over or refused

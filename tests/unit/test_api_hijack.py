@@ -7,14 +7,14 @@ import contextlib
 import gc
 import os
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi import FastAPI, Request, Response
 
-from minirund.api.hijack import MAX_HEAD, ClientGone, connection
+from minirund.api.hijack import MAX_HEAD, ClientGone, Together, connection
 from minirund.api.responses import Taken
 from minirund.api.server import Server
 
@@ -347,3 +347,52 @@ def test_the_descriptor_is_not_inherited_and_the_scope_holds_no_protocol(path: P
 
     asyncio.run(main())
     assert seen[0] is False
+
+
+class Written(asyncio.Transport):
+    """What leaves in one go, piece by piece: a socket would show it as one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pieces: list[bytes] = []
+
+    def write(self, data: Any) -> None:
+        self.pieces.append(bytes(data))
+
+    def is_closing(self) -> bool:
+        return False
+
+    def close(self) -> None:
+        self.pieces.append(b"closed")
+
+
+def test_the_head_leaves_with_the_first_of_the_body() -> None:
+    async def answer(together: Together) -> None:
+        for data in (b"head ", b"body", b"more"):
+            together.write(data)
+
+    assert asyncio.run(written_by(answer)) == [b"head body", b"more"]
+
+
+def test_a_head_alone_does_not_wait_for_a_body() -> None:
+    async def answer(together: Together) -> None:
+        together.write(b"head")
+        await asyncio.sleep(0)
+        together.write(b"body")
+
+    assert asyncio.run(written_by(answer)) == [b"head", b"body"]
+
+
+def test_a_head_without_a_body_is_sent_before_the_end() -> None:
+    async def answer(together: Together) -> None:
+        together.write(b"head")
+        together.close()
+
+    assert asyncio.run(written_by(answer)) == [b"head", b"closed"]
+
+
+async def written_by(answer: Callable[[Together], Coroutine[Any, Any, None]]) -> list[bytes]:
+    below = Written()
+    await answer(Together(below))
+    await asyncio.sleep(0)
+    return below.pieces
