@@ -29,6 +29,7 @@ from minirund.wire import Exited
 
 CONFIG, LOG, EXIT = "config.json", "container.log", "exit.json"
 SHIM_SOCKET, SHIM_PID = "shim.sock", "shim.pid"
+EXIT_FIELDS = ("code", "time", "oom", "ooms", "execs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,8 +141,9 @@ def _exited(path: str) -> Exited | None:
     try:
         with open(path, "rb") as file:
             fields = json.load(file)
-        return Exited(int(fields["code"]), int(fields["time"]), bool(fields["oom"]), int(fields.get("ooms", 0)))
-    except (OSError, ValueError, KeyError, TypeError):
+        execs = {str(name): int(code) for name, code in fields.get("execs", {}).items()}
+        return Exited(int(fields["code"]), int(fields["time"]), bool(fields["oom"]), int(fields.get("ooms", 0)), execs)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
@@ -150,7 +152,7 @@ def _write_exit(path: str, exited: Exited) -> None:
     beside = path + ".new"
     try:
         with open(beside, "w", encoding="utf-8") as file:
-            json.dump({"code": exited.code, "time": exited.time, "oom": exited.oom, "ooms": exited.ooms}, file)
+            json.dump({name: getattr(exited, name) for name in EXIT_FIELDS}, file)
         os.rename(beside, path)
     except OSError:
         with contextlib.suppress(OSError):

@@ -165,6 +165,8 @@ class Exited:
     oom: bool = False
     ooms: int = 0
     """How many processes the OOM killer ended; an older shim says 0."""
+    execs: dict[str, int] = field(default_factory=dict)
+    """How its last execs ended, for a daemon that was away: exec ID to exit code; an older shim says none."""
 
 
 @dataclass(slots=True)

@@ -269,7 +269,7 @@ class Runner:
         """A container has ended: record it, free its address, tell."""
         for record in self._catalog.execs_of(container.id):
             if record.running:
-                self._catalog.put_exec(record.but(exit_code=KILLED))
+                self._catalog.put_exec(record.but(exit_code=exited.execs.get(record.id, KILLED)))
         place = container.endpoint
         self._network.release(place)
         container = self._catalog.change(

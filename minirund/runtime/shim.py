@@ -173,7 +173,7 @@ class Shim:
         if self.code is None:
             return
         self.remove_cgroup()
-        self.exited = wire.Exited(self.code, time.time_ns(), self.ooms > 0, self.ooms)
+        self.exited = wire.Exited(self.code, time.time_ns(), self.ooms > 0, self.ooms, self.execs.codes())
         try:
             self.bundle.write_exit(self.exited)
         except OSError as error:

@@ -196,6 +196,26 @@ def test_containers_end_while_no_daemon_runs(own_host: DaemonHost, program: str)
     soak.agree(host)
 
 
+def test_an_exec_ends_and_then_its_container_while_no_daemon_runs(own_host: DaemonHost) -> None:
+    host = ready(own_host)
+    script = (
+        "until [ -s /pid ]; do sleep 0.01; done; while kill -0 $(cat /pid); do sleep 0.01; done 2>/dev/null; exit 9"
+    )
+    ident = run(host, "--name", "kept", "busybox", "sh", "-c", script)
+    words = ["sh", "-c", "echo $$ >/pid; until [ -e /go ]; do sleep 0.01; done; exit 7"]
+    asked = host.api("POST", f"/containers/{ident}/exec", {"Cmd": words})[1]["Id"]
+    assert host.api("POST", f"/exec/{asked}/start", {"Detach": True})[0] == 200
+    root = Path(f"/proc/{inspect(host, ident)['State']['Pid']}/root")
+    until(lambda: (root / "pid").read_text() if (root / "pid").exists() else "")
+    host.kill9()
+    (root / "go").touch()
+    until(lambda: not processes(host, f"minirund-shim {ident}"), "its shim does not end")
+    host.start()
+    assert inspect(host, ident)["State"]["ExitCode"] == 9
+    found = host.api("GET", f"/exec/{asked}/json")[1]
+    assert (found["Running"], found["ExitCode"]) == (False, 7)
+
+
 def soak_init(host: DaemonHost) -> int:
     """The process that is init of a container with the one trap in its script (no daemon answers).
 

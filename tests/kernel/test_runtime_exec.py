@@ -143,6 +143,21 @@ def test_they_end_before_the_container(runtime: Runtime, bundle: TestBundle) -> 
         stream.finish()
 
 
+def test_their_codes_are_told_with_the_container_s_end(runtime: Runtime, bundle: TestBundle) -> None:
+    made = runtime.launch(bundle, "sleep", "1000")
+    made.started()
+    for name, code in (("three", 3), ("four", 4)):
+        made.exec("sh", "-c", f"exit {code}", exec_id=name)
+        made.until(wire.ExecExited)
+    made.exec("sleep", "1000", exec_id="runs")
+    made.until(wire.ExecStarted)
+    made.control.send(wire.Signal(9))
+    told = made.until(wire.Exited)
+    assert (told.code, told.execs) == (137, {"three": 3, "four": 4, "runs": 137})
+    assert bundle.bundle.read_exit() == told
+    made.release()
+
+
 def test_exec_into_one_that_has_ended(runtime: Runtime, bundle: TestBundle) -> None:
     made = runtime.launch(bundle, "/bin/true")
     assert made.exited(release=False) == 0

@@ -25,8 +25,8 @@ def test_config(bundle: Bundle) -> None:
 
 def test_the_end(bundle: Bundle) -> None:
     assert bundle.read_exit() is None
-    bundle.write_exit(Exited(137, 5, True))
-    assert bundle.read_exit() == Exited(137, 5, True)
+    bundle.write_exit(Exited(137, 5, True, 2, {"e": 3}))
+    assert bundle.read_exit() == Exited(137, 5, True, 2, {"e": 3})
     assert os.listdir(bundle.directory) == ["exit.json"]
     bundle.clear_exit()
     bundle.clear_exit()
