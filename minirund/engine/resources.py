@@ -164,8 +164,16 @@ def _io(host: Json) -> Json:
 def _by_disk(entries: Iterable[Json], option: str, field: str) -> list[Json]:
     """Entries of HostConfig that give a disk a number, in OCI's words. Raises InvalidArgument."""
     return [
-        devices.disk(entry.get("Path") or "", option) | {field.lower(): int(entry.get(field) or 0)} for entry in entries
+        devices.disk(entry.get("Path") or "", option) | {field.lower(): _number(entry, option, field)}
+        for entry in entries
     ]
+
+
+def _number(entry: Json, option: str, field: str) -> int:
+    number = int(entry.get(field) or 0)
+    if field == "Rate" and number == 1:
+        raise InvalidArgument(f"invalid rate for {option}: 1: the kernel takes 2 a second and more, 0 sets no limit")
+    return number
 
 
 def rlimits(host: Json) -> list[Rlimit]:

@@ -5,6 +5,7 @@ Whatever the runtime will do is decided here, and can be read in the bundle afte
 
 from __future__ import annotations
 
+import os
 from typing import NamedTuple
 
 from minirund import bundle, oci
@@ -177,8 +178,8 @@ _SYSCTL_IPC = ("kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem", 
                "kernel.shmmni", "kernel.shm_rmid_forced")  # fmt: skip
 
 
-def check_sysctls(host: Json) -> None:
-    """Only what a namespace of the container's own holds may be set. Raises InvalidArgument."""
+def check_sysctls(host: Json, known: str = "/proc/sys") -> None:
+    """Only what a namespace of the container's own holds may be set, and only what there is. Raises InvalidArgument."""
     for name in host.get("Sysctls") or {}:
         if name.startswith("net."):
             mode, option = host.get("NetworkMode"), "--network=host"
@@ -188,3 +189,10 @@ def check_sysctls(host: Json) -> None:
             raise InvalidArgument(f"sysctl '{name}' is not allowed")
         if mode == "host":
             raise InvalidArgument(f"sysctl '{name}' not allowed with {option}")
+        if not _of_an_interface(name) and not os.path.isfile(f"{known}/{name.replace('.', '/')}"):
+            raise InvalidArgument(f"sysctl '{name}' is not known to this kernel, or its module is not loaded")
+
+
+def _of_an_interface(name: str) -> bool:
+    """net.ipv4.conf.eth0.rp_filter: the container has others than the host."""
+    return name.split(".")[2:3] in (["conf"], ["neigh"])

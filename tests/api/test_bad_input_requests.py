@@ -249,6 +249,7 @@ def test_create_refuses(host: DaemonHost, config: dict[str, Any], status: int, m
         ({"ExtraHosts": ["x:1.2.3.4\n5.6.7.8 z"]}, 400, "invalid IP address in add-host"),
         ({"Sysctls": {"kernel.core_pattern": "|/x"}}, 400, "is not allowed"),
         ({"Sysctls": {"net/../kernel/core_pattern": "|/x"}}, 400, "is not allowed"),
+        ({"Sysctls": {"net.nosuch": "1"}}, 400, "sysctl 'net.nosuch' is not known to this kernel"),
         ({"ShmSize": 1 << 70}, 400, "64 bits"),
         ({"SecurityOpt": ["seccomp={bad"]}, 400, "seccomp"),
         ({"LogConfig": {"Type": "syslog"}}, 501, 'logging driver "syslog" is not offered'),

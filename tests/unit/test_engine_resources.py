@@ -138,6 +138,14 @@ def test_a_disk_without_a_path(key: str) -> None:
         resources.limited({key: [{"Weight": 500, "Rate": 1}]})
 
 
+@pytest.mark.parametrize(("key", "option"), [(key, option) for key, _, option in resources.THROTTLES])
+def test_a_rate_that_the_kernel_does_not_take(key: str, option: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "disk", lambda path, option: {"major": 8, "minor": 0})
+    with pytest.raises(InvalidArgument, match=f"^invalid rate for {option}: 1: the kernel takes 2 a second and more"):
+        resources.limited({key: [{"Path": "/dev/sda", "Rate": 1}]})
+    assert resources.limited({key: [{"Path": "/dev/sda", "Rate": 2}]})
+
+
 def test_what_can_t_be_had_is_a_warning_and_left_out(tmp_path: Path) -> None:
     host = {"MemorySwappiness": 60, "OomKillDisable": True}
     warnings = resources.check(host, Cgroup(str(tmp_path)))

@@ -137,4 +137,11 @@ def test_sysctls_of_the_host_are_refused(host: Json, message: str) -> None:
 
 
 def test_sysctls_of_its_own_namespaces_are_fine() -> None:
-    spec.check_sysctls({"Sysctls": {"net.x": "1", "kernel.sem": "1", "fs.mqueue.x": "1"}})
+    names = ("net.core.somaxconn", "kernel.sem", "fs.mqueue.queues_max", "net.ipv4.conf.eth7.rp_filter")
+    spec.check_sysctls({"Sysctls": dict.fromkeys(names, "1")})
+
+
+@pytest.mark.parametrize("name", ["net.nosuch", "net.core", "fs.mqueue.nosuch", "net.ipv4.nosuch.conf.x"])
+def test_a_sysctl_that_the_kernel_has_not(name: str) -> None:
+    with pytest.raises(InvalidArgument, match=f"^sysctl '{name}' is not known to this kernel"):
+        spec.check_sysctls({"Sysctls": {name: "1"}})
