@@ -57,6 +57,11 @@ def test_a_container_lives_below_the_parent_that_it_asks_for(
     assert lives_in(host, name, f"{parent}/{ident}")
 
 
+def test_the_namespace_of_cgroups_is_its_own_or_the_host_s(host: DaemonHost, name: str) -> None:
+    ident = run(host, name, "--cgroup-parent", "/team", "--cgroupns", "host")
+    assert host.cli("exec", name, "cat", "/proc/self/cgroup").stdout.splitlines()[-1] == f"0::/team/{ident}"
+
+
 def test_a_parent_stays_while_another_container_lives_in_it(host: DaemonHost, name: str) -> None:
     run(host, name, "--cgroup-parent", "/team")
     assert host.cli("run", "--rm", "--cgroup-parent", "/team", "busybox", "true").returncode == 0
