@@ -14,16 +14,39 @@ from qemu import disk, report, scenes
 from qemu.__main__ import main
 from qemu.disk import Disk
 from qemu.machine import command
+from qemu.terminal import talk
 
 ROOT = Path(__file__).parents[2]
-JUNIT = """<?xml version="1.0"?><testsuites>
-<testsuite name="pytest" errors="1" failures="2" skipped="3" tests="10" time="12.5"/></testsuites>"""
+JUNIT = """<?xml version="1.0"?><testsuites><testsuite>
+<testcase classname="tests.vm.test_one" name="a" time="1.5"/>
+<testcase classname="tests.vm.test_two" name="b" time="2.5"><failure/></testcase>
+<testcase classname="tests.vm.test_one" name="c" time="3.0"><failure/></testcase>
+<testcase classname="tests.vm.test_one" name="c" time="0.5"><error/></testcase>
+<testcase classname="tests.vm.test_two" name="d" time="0.0"><skipped/></testcase>
+<testcase classname="" name="tests.vm.test_three" time="0.1"><error/></testcase>
+</testsuite></testsuites>"""
 
 
-def test_a_report_is_counted(tmp_path: Path) -> None:
-    (tmp_path / "test_one.xml").write_text(JUNIT)
-    assert report.read(tmp_path / "test_one.xml") == report.Part("test_one", 4, 3, 3, 12.5)
-    assert report.read(tmp_path / "test_one.xml", "after the cut").name == "after the cut"
+def test_a_report_has_a_part_for_each_file(tmp_path: Path) -> None:
+    (tmp_path / "vm.xml").write_text(JUNIT)
+    assert report.read(tmp_path / "vm.xml") == [
+        report.Part("test_one", 1, 2, 0, 5.0),
+        report.Part("test_two", 0, 1, 1, 2.5),
+        report.Part("test_three", 0, 1, 0, 0.1),
+    ]
+    (whole,) = report.read(tmp_path / "vm.xml", "after the cut")
+    assert whole == report.Part("after the cut", 1, 4, 1, pytest.approx(7.6))
+
+
+def test_a_person_at_a_terminal() -> None:
+    asks = "import sys; print(sys.stdin.isatty(), int(input('first? ')) + int(input('second? '))); sys.exit(3)"
+    code, shown = talk([sys.executable, "-c", asks], [("first? ", "40"), ("second? ", "2")])
+    assert (code, shown.splitlines()[-1]) == (3, "True 42")
+
+
+@pytest.mark.parametrize("program", ["import time; time.sleep(100)", "input()"])
+def test_who_does_not_answer_or_end_is_killed(program: str) -> None:
+    assert talk([sys.executable, "-c", program], [("never shown", "x")], patience=0.2)[0] < 0
 
 
 def test_the_table_ends_with_a_sum() -> None:

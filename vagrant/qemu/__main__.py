@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from qemu import disk, report
-from qemu.disk import CACHE, TREE, say
+from qemu.disk import CACHE, say
 from qemu.machine import Machine, MachineFailed
 from qemu.place import Refused, hidden
 from qemu.scenes import REPORTS, Run
@@ -107,6 +107,7 @@ def test(run: Run, files: list[str]) -> None:
     """Everything once, or some files."""
     run.tests(*files)
     if not files:
+        run.shell()
         run.reboot()
         run.power_cuts(CUTS, seed=int(time.time()))
         run.uninstall()
@@ -122,7 +123,7 @@ def shell(run: Run) -> None:
     terminal = sys.stdin.isatty()
     if terminal:
         say("a shell in the machine; try: minirun run -it alpine /bin/sh. Its end is the machine's.")
-    subprocess.run(run.machine.ssh(f"cd /{TREE} && exec bash -l", terminal=terminal), check=False)
+    subprocess.run(run.machine.shell(terminal=terminal), check=False)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from qemu.disk import CACHE, Disk, say
+from qemu.disk import CACHE, TREE, Disk, say
 
 KVM_CREATE_VM = 0xAE01
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -70,6 +70,7 @@ def command(disk: Disk, work: Path, accelerated: str) -> list[str]:
     return [
         *("qemu-system-x86_64", "-nodefaults", "-display", "none", "-no-user-config"),
         *("-accel", accelerated, "-cpu", "max", "-smp", str(PROCESSORS), "-m", str(MEMORY_MB)),
+        *(word for number in range(PROCESSORS) for word in node(number)),
         *("-kernel", str(disk.kernel), "-initrd", str(disk.initrd), "-append", COMMAND_LINE),
         *("-drive", f"file={work}/overlay.qcow2,if=virtio,cache=writeback,discard=unmap"),
         *("-netdev", f"user,id=net,{port}", "-device", "virtio-net-pci,netdev=net,romfile="),
@@ -77,6 +78,13 @@ def command(disk: Disk, work: Path, accelerated: str) -> list[str]:
         *("-serial", f"file:{work}/console"),
         *("-qmp", f"unix:{work}/qmp,server=on,wait=off"),
     ]
+
+
+def node(number: int) -> tuple[str, ...]:
+    """QEMU's words for a memory node: one a processor, each with its part of the memory, for the tests of cpusets."""
+    size = MEMORY_MB // PROCESSORS
+    memory = f"memory-backend-ram,id=memory{number},size={size}M"
+    return ("-object", memory, "-numa", f"node,nodeid={number},cpus={number},memdev=memory{number}")
 
 
 class Machine:
@@ -211,6 +219,10 @@ class Machine:
             *(["-t"] if terminal else []),
             *("root@127.0.0.1", *words),
         ]
+
+    def shell(self, *, terminal: bool) -> list[str]:
+        """The command that is a login shell inside, in the project's tree."""
+        return self.ssh(f"cd /{TREE} && exec bash -l", terminal=terminal)
 
     def _hang_up(self) -> None:
         """End the shared connection."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
+from xml.etree.ElementTree import Element
 
 JOURNAL_LINES = 60
 
@@ -23,16 +24,24 @@ class Part:
     seconds: float
 
 
-def read(file: Path, name: str = "") -> Part:
-    """The counts of a JUnit report, called ``name`` or else as the file. Raises OSError or ElementTree.ParseError."""
-    suites = list(ElementTree.parse(file).getroot().iter("testsuite"))  # noqa: S314 - written by our own pytest
+def read(file: Path, name: str = "") -> list[Part]:
+    """The counts of a JUnit report: a part for each test file, or one called ``name``.
 
-    def total(*names: str) -> int:
-        return sum(int(suite.get(name, "0")) for suite in suites for name in names)
+    Raises OSError or ElementTree.ParseError.
+    """
+    cases: dict[str, list[Element]] = {name: []} if name else {}
+    for case in ElementTree.parse(file).getroot().iter("testcase"):  # noqa: S314 - written by our own pytest
+        module = case.get("classname") or case.get("name") or ""  # a file that can't be read is a case without a class
+        cases.setdefault(name or module.rpartition(".")[2], []).append(case)
+    return [counted(part, found) for part, found in cases.items()]
 
-    failed, skipped = total("failures", "errors"), total("skipped")
-    seconds = sum(float(suite.get("time", "0")) for suite in suites)
-    return Part(name or file.stem, total("tests") - failed - skipped, failed, skipped, seconds)
+
+def counted(name: str, cases: list[Element]) -> Part:
+    """One part."""
+    failed = sum(any(case.find(word) is not None for word in ("failure", "error")) for case in cases)
+    skipped = sum(case.find("skipped") is not None for case in cases)
+    seconds = sum(float(case.get("time", "0")) for case in cases)
+    return Part(name, len(cases) - failed - skipped, failed, skipped, seconds)
 
 
 def table(parts: list[Part]) -> str:

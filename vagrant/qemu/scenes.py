@@ -21,11 +21,19 @@ from threading import Thread
 from qemu import report
 from qemu.disk import ROOT, TREE, say, tree_archive
 from qemu.machine import Machine, MachineFailed
+from qemu.terminal import talk
 
 REPORTS = ROOT / "build/vm"
 INSIDE = "/root/report"
 """Where the machine collects reports, ledgers and the wheels that it is given."""
 BOOTS = "tests/vm/boots"
+TYPED = (
+    ("# ", "minirun run -it --rm alpine /bin/sh"),
+    ("/ # ", "test -t 0 && test $$ = 1 && echo answer: $((6 * 7))"),
+    ("/ # ", "exit"),
+    ("# ", "exit"),
+)
+"""What is waited for in a shell, and what is typed then."""
 CUT_AFTER = (2.0, 12.0)
 """Seconds of load before the plug is pulled: any moment between the two."""
 
@@ -121,7 +129,17 @@ class Run:
         target.mkdir()
         with self.machine.stream(f"tar -c -C {place} .") as sender:
             subprocess.run(["tar", "-x", "-C", str(target)], stdin=sender.stdout, check=True)
-        return [report.read(file, row) for file in sorted(target.glob("*.xml"))]
+        return [part for file in sorted(target.glob("*.xml")) for part in report.read(file, row)]
+
+    def shell(self) -> None:
+        """What `make vm-shell` gives, used as a person would: a shell, and in it one in a container."""
+        say("a shell on a terminal, and one in a container")
+        started = time.monotonic()
+        code, shown = talk(self.machine.shell(terminal=True), TYPED)
+        failed = int(code != 0 or "answer: 42" not in shown)
+        if failed:
+            print(shown, f"exit code {code}", sep="\n")
+        self.parts.append(report.Part("minirun run -it alpine", 1 - failed, failed, 0, time.monotonic() - started))
 
     # --- several boots
 
