@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from guest import IMAGE, cgroup_file, minirun
+from guest import IMAGE, PYTHON, cgroup_file, minirun
+from waiting import until
 
 SPIN = ("sh", "-c", "while :; do :; done")
 SWAP = Path("/var/tmp/swap-of-the-tests")
@@ -62,11 +63,20 @@ def test_half_a_processor_is_half_of_one(name: str) -> None:
 
 
 def test_two_that_compete_get_what_their_shares_say(name: str, second: str) -> None:
-    """Four to one, in shares; the kernel goes by weights, which are not quite that."""
+    """Four to one, in shares; the kernel goes by weights, which are not quite that. An update turns it round."""
     for each, weight in ((name, "2048"), (second, "512")):
         minirun("run", "-d", "--name", each, "--cpuset-cpus", "0", "--cpu-shares", weight, IMAGE, *SPIN)
-    more, less = shares([name, second], 5)
-    weights = [int(cgroup_file(each, "cpu.weight")) for each in (name, second)]
+    check_competition(name, second)
+    for each, weight in ((name, "512"), (second, "2048")):
+        minirun("update", "--cpu-shares", weight, each)
+    check_competition(second, name)
+
+
+def check_competition(first: str, other: str) -> None:
+    """The first gets more of the processor, as much more as its weight is greater."""
+    more, less = shares([first, other], 3)
+    weights = [int(cgroup_file(each, "cpu.weight")) for each in (first, other)]
+    assert weights[0] > weights[1]
     assert more / less == pytest.approx(weights[0] / weights[1], rel=0.3)
     assert more + less <= 1.1
 
@@ -85,21 +95,66 @@ def test_memory_beyond_the_limit_goes_to_swap_as_far_as_that_is_allowed(name: st
 
 def test_memory_that_is_reserved_is_not_taken_while_others_have_some(name: str, second: str) -> None:
     """Both have written a file of 24 MiB. When 16 MiB are wanted back, it is the other that has to give."""
-    for each, reserve in ((name, ("--memory-reservation", "32m")), (second, ())):
-        minirun("run", "-d", "--name", each, "--cgroup-parent", "/reserving", *reserve, IMAGE, "sleep", "600")
+    for each in (name, second):
+        minirun("run", "-d", "--name", each, "--cgroup-parent", "/reserving", IMAGE, "sleep", "600")
         minirun("exec", each, "dd", "if=/dev/zero", "of=/file", "bs=1M", "count=24", "conv=fsync")
+    minirun("update", "--memory-reservation", "32m", name)
     Path("/sys/fs/cgroup/reserving/memory.reclaim").write_text(str(16 << 20))
     kept, taken = (int(cgroup_file(each, "memory.current")) for each in (name, second))
     assert kept >= 24 << 20
     assert taken <= 16 << 20
 
 
-def test_writing_is_no_faster_than_the_rate(name: str) -> None:
-    """3 MiB at 1 MiB/s; the kernel lets some of the first second's through at once."""
-    minirun("run", "-d", "--name", name, "--device-write-bps", "/dev/vda:1mb", IMAGE, "sleep", "600")
-    started = time.monotonic()
-    minirun("exec", name, "dd", "if=/dev/zero", "of=/file", "bs=64k", "count=48", "conv=fsync")
-    assert time.monotonic() - started > 2
+def nodes(name: str) -> set[str]:
+    """The memory nodes that have pages of its programs."""
+    (line,) = [line for line in cgroup_file(name, "memory.numa_stat").splitlines() if line.startswith("anon ")]
+    return {node for node, size in (word.split("=") for word in line.split()[1:]) if int(size) > 1 << 20}
+
+
+@pytest.mark.skipif(not Path("/sys/devices/system/node/node1").exists(), reason="this machine has one memory node")
+def test_memory_comes_from_the_nodes_of_the_cpuset_alone(name: str) -> None:
+    hold = ("sh", "-c", "x=0123456789abcdef; while [ ${#x} -lt 5000000 ]; do x=$x$x; done; sleep 600; :")
+    minirun("run", "-d", "--name", name, "--cpuset-mems", "1", "--cpuset-cpus", "0", IMAGE, *hold)
+    until(lambda: nodes(name) != set(), "no memory", 60, pause=0.3)
+    assert nodes(name) == {"N1"}
+    minirun("update", "--cpuset-mems", "0", name)
+    until(lambda: nodes(name) == {"N0"}, "its memory has not moved", 60, pause=0.3)
+
+
+@pytest.fixture
+def huge_pages() -> Iterator[None]:
+    """The machine keeps five huge pages of 2 MiB."""
+    pages = Path("/proc/sys/vm/nr_hugepages")
+    pages.write_text("5")
+    if int(pages.read_text()) != 5:
+        pytest.skip("this machine has no room for five huge pages")
+    yield
+    pages.write_text("0")
+
+
+def test_huge_pages_beyond_the_limit_are_a_bus_error(name: str, huge_pages: None) -> None:
+    """Three are touched, two are allowed; then three. What is reserved has a limit of its own, which mmap(2) meets."""
+    map_private_anonymous_huge = 0x40022
+    code = f"""
+import mmap
+pages = mmap.mmap(-1, 6 << 20, flags={map_private_anonymous_huge})
+for at in 0, 2, 4:
+    pages[at << 20] = 1
+    print(at, flush=True)
+"""
+    touch = ("python3", "-c", code)
+    minirun("run", "-d", "--name", name, "--cgroup-conf", "hugetlb.2MB.max=4M", *PYTHON, IMAGE, "sleep", "600")
+    assert minirun("exec", name, *touch, code=135) == "0\n2\n"
+    assert cgroup_file(name, "hugetlb.2MB.events") == "max 1"
+    minirun("update", "--cgroup-conf", "hugetlb.2MB.max=6M", name)
+    assert minirun("exec", name, *touch) == "0\n2\n4\n"
+    minirun("update", "--cgroup-conf", "hugetlb.2MB.rsvd.max=4M", name)
+    assert "Cannot allocate memory" in minirun("exec", name, *touch, code=1)
+
+
+def last_on(pid: str) -> str:
+    """The processor that a process runs on, or ran on last."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[36]
 
 
 def test_one_on_a_processor_is_seen_on_no_other(name: str) -> None:
@@ -107,9 +162,10 @@ def test_one_on_a_processor_is_seen_on_no_other(name: str) -> None:
     pids = [line.split()[1] for line in minirun("top", name).splitlines()[1:]]
     assert len(pids) == 2
     for _ in range(5):
-        on = {Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[36] for pid in pids}
-        assert on == {"1"}
+        assert {last_on(pid) for pid in pids} == {"1"}
         time.sleep(0.2)
+    minirun("update", "--cpuset-cpus", "0", name)
+    until(lambda: {last_on(pid) for pid in pids} == {"0"}, "they have not moved", 60, pause=0.2)
 
 
 def test_a_device_outside_the_list_can_not_be_opened(name: str) -> None:

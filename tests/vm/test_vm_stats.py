@@ -6,29 +6,15 @@ a machine without cgroup v2's controllers has are tested in tests/api/test_stats
 
 from __future__ import annotations
 
-import json
 import re
 import time
-from typing import Any
 
-from daemon import UnixConnection
-from guest import IMAGE, SOCKET, minirun
+from guest import IMAGE, api, cgroup_file, inspect, minirun
+from prometheus_client.parser import text_string_to_metric_families as parse
 
 SHARE = r"\d+% of the time"
 SECONDS = 40
 """How long one may take to come to its limit: dozens of times what it should."""
-
-
-def api(method: str, path: str, body: dict[str, Any] | None = None) -> Any:
-    connection = UnixConnection(SOCKET)
-    try:
-        connection.request(method, path, json.dumps(body) if body else None, {"Content-Type": "application/json"})
-        answer = connection.getresponse()
-        text = answer.read()
-        assert answer.status < 300, text
-        return json.loads(text or b"null")
-    finally:
-        connection.close()
 
 
 def why(name: str, wanted: str) -> None:
@@ -56,9 +42,42 @@ def test_memory_is_shown_with_its_limit(name: str) -> None:
 def test_a_quota_throttles_and_is_named(name: str) -> None:
     minirun("run", "-d", "--name", name, "--cpus", "0.2", IMAGE, "sh", "-c", "while :; do :; done")
     why(name, rf"waits for CPU {SHARE}: throttled by its limit of 0\.2 CPUs \(in \d+ of \d+ periods\)$")
-    counted = api("GET", f"/containers/{name}/stats?stream=0")["cpu_stats"]["throttling_data"]
+    counted = api("GET", f"/containers/{name}/stats?stream=0")[1]["cpu_stats"]["throttling_data"]
     assert 0 < counted["throttled_periods"] <= counted["periods"]
     assert counted["throttled_time"] > 0
+    shown = minirun("stats", "--no-stream", name).splitlines()
+    assert shown[0].split()[-1] == "PRESSURE"
+    assert int(re.search(r"cpu (\d+)%", shown[1])[1]) > 20  # type: ignore[index]
+
+
+def test_the_metrics_are_the_kernels(name: str) -> None:
+    """What Prometheus reads, beside the files of the container's cgroup before and after."""
+    limits = ("--memory", "64m", "--pids-limit", "9", "--cpus", "0.2", "--cgroup-conf", "memory.oom.group=1")
+    minirun("run", "-d", "--name", name, *limits, IMAGE, "sh", "-c", "while :; do :; done")
+    time.sleep(0.5)
+    before = figures(name)
+    ident, page = inspect(name)["Id"], api("GET", "/metrics")[1]
+    after = figures(name)
+    found = {one.name: one.value for family in parse(page) for one in family.samples if one.labels.get("id") == ident}
+    for key, low in before.items():
+        assert low <= found[key] <= after[key], key
+    assert found["container_cpu_cfs_throttled_periods_total"] > 0
+    assert found["container_pressure_cpu_waiting_seconds_total"] > 0
+    fixed = {"spec_memory_limit_bytes": 64 << 20, "threads_max": 9, "threads": 1, "oom_events_total": 0}
+    assert {key: found[f"container_{key}"] for key in fixed} == fixed
+    assert 0 < found["container_memory_working_set_bytes"] <= found["container_memory_usage_bytes"] < 64 << 20
+
+
+def figures(name: str) -> dict[str, float]:
+    """What only rises."""
+    cpu = dict(line.split() for line in cgroup_file(name, "cpu.stat").splitlines())
+    waited = cgroup_file(name, "cpu.pressure").splitlines()[0].rpartition("=")[2]
+    return {
+        "container_cpu_usage_seconds_total": int(cpu["usage_usec"]) / 1e6,
+        "container_cpu_cfs_periods_total": int(cpu["nr_periods"]),
+        "container_cpu_cfs_throttled_seconds_total": int(cpu["throttled_usec"]) / 1e6,
+        "container_pressure_cpu_waiting_seconds_total": int(waited) / 1e6,
+    }
 
 
 def test_the_memory_limit_is_named(name: str) -> None:
@@ -73,14 +92,7 @@ def test_the_memory_limit_is_named(name: str) -> None:
 
 def test_the_rate_of_a_device_is_named(name: str) -> None:
     write = "while :; do dd if=/dev/zero of=/file bs=64k count=64 oflag=direct; done"
-    rate = {"Path": "/dev/vda", "Rate": 1 << 20}
-    host = {"BlkioDeviceWriteBps": [rate]}
-    api("POST", f"/containers/create?name={name}", {"Image": IMAGE, "Cmd": ["sh", "-c", write], "HostConfig": host})
-    minirun("start", name)
+    minirun("run", "-d", "--name", name, "--device-write-bps", "/dev/vda:1mb", IMAGE, "sh", "-c", write)
     why(name, rf"waits for I/O {SHARE}: held to its limit of 1MiB/s for writing on vda")
-    written = sum(
-        one["value"]
-        for one in api("GET", f"/containers/{name}/stats?stream=0")["blkio_stats"]["io_service_bytes_recursive"]
-        if one["op"] == "write"
-    )
-    assert written >= 1 << 20
+    counted = api("GET", f"/containers/{name}/stats?stream=0")[1]["blkio_stats"]["io_service_bytes_recursive"]
+    assert sum(one["value"] for one in counted if one["op"] == "write") >= 1 << 20
