@@ -28,6 +28,7 @@ from minirund.options import LEVELS, merged, parser, settings_from
 
 if TYPE_CHECKING:
     from minirund.engine.settings import Settings
+    from minirund.preload import Preload
 
 log = logging.getLogger("minirund")
 
@@ -35,16 +36,19 @@ log = logging.getLogger("minirund")
 async def serve(settings: Settings, sockets: list[socket.socket], metrics: list[socket.socket]) -> None:
     """Engine and API, and /metrics alone on the sockets ``metrics``, until a signal. Raises EngineError.
 
-    Imported here, after the checks: who is told "not root" need not wait for FastAPI.
+    Imported here, after the checks: who is told "not root" need not wait for the engine.
     """
+    gc.disable()  # until the start is over: what it makes, modules for the most part, stays
     from minirund.api.app import create_app
     from minirund.api.metrics import create_metrics_app
     from minirund.api.server import Server
     from minirund.engine.engine import Engine
+    from minirund.preload import Preload
     from minirund.runtime.command import command
 
     engine = await Engine.open(settings, command)
     raise_descriptors()  # the spawner keeps what the daemon was given: containers inherit that
+    preload = Preload()
     try:
         server, figures = Server(create_app(engine)), Server(create_metrics_app(engine))
         loop = asyncio.get_running_loop()
@@ -58,14 +62,16 @@ async def serve(settings: Settings, sockets: list[socket.socket], metrics: list[
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop, number.name)
         served = [figures.run_on(metrics)] if metrics else []
-        await asyncio.gather(server.run_on(sockets, lambda: _ready(settings, metrics)), *served)
+        await asyncio.gather(server.run_on(sockets, lambda: _ready(settings, metrics, preload)), *served)
     finally:
+        preload.stop()
         await engine.close()
 
 
-def _ready(settings: Settings, metrics: list[socket.socket]) -> None:
-    gc.collect()
-    gc.freeze()  # what is there now stays: no collection need look at it again
+def _ready(settings: Settings, metrics: list[socket.socket], preload: Preload) -> None:
+    gc.freeze()  # or it would all be looked at now; preload.py sees to it later
+    gc.enable()
+    preload.start()
     _tell_systemd("READY=1")
     log.info("minirund %s serves %s", __version__, ", ".join(settings.hosts))
     for listener in metrics:

@@ -55,7 +55,7 @@ PARTS: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
     ),
     "libc": (("minirund.libc",), (), ()),
     "daemon": (
-        ("minirund.daemon", "minirund.options", "minirund.host"),
+        ("minirund.daemon", "minirund.options", "minirund.host", "minirund.preload"),
         ("minirund", "cgroups", "netns", "overlayfs"),
         ("uvicorn",),
     ),
