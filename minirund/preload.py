@@ -21,6 +21,8 @@ MODULES = (
     "minirund.api.schemas.host",
     "minirund.api.schemas.containers",
     "minirund.api.schemas.execs",
+    "overlayfs.diff",
+    "minirund.engine.incoming",
 )
 """In small steps: other requests are served between two of them."""
 SOON, BETWEEN = 0.3, 0.02

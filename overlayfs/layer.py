@@ -26,15 +26,17 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from overlayfs import extract, merged
-from overlayfs.compression import Readable
+from overlayfs import merged
 from overlayfs.content import split
 from overlayfs.errors import DigestMismatch, LayerCollision, LayerMissing
 from overlayfs.flush import syncfs
 from overlayfs.mount import EMPTY, LINKS
 from overlayfs.remove import remove_tree
-from overlayfs.stream import Budget, Chunks, Pump
+
+if TYPE_CHECKING:
+    from overlayfs.compression import Readable
 
 NAME = 16  # hex digits of a layer directory's name
 TEMPORARY = ".tmp"
@@ -177,6 +179,10 @@ class LayerStore:
     def _unpack(
         self, stream: Readable, chain: str, parent: str | None, diff_id: str, progress: Callable[[int], None] | None
     ) -> Layer:
+        # Readers of archives and decompressors: who only looks at layers, or mounts them, need not have them.
+        from overlayfs import extract  # noqa: PLC0415
+        from overlayfs.stream import Budget, Chunks, Pump  # noqa: PLC0415
+
         algorithm, digits = split(diff_id)
         with self.scratch() as scratch:
             work = scratch / "layer"

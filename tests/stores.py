@@ -23,9 +23,9 @@ from minirund.engine.progress import Message, Sink
 from minirund.engine.pull import PulledImage, Puller
 from minirund.registry.auth import credentials
 from minirund.registry.client import RegistryClient
-from minirund.registry.manifest import Platform, parse_platform
+from minirund.registry.options import RegistryOptions
+from minirund.registry.platform import Platform, parse_platform
 from minirund.registry.reference import parse
-from minirund.registry.transport import RegistryOptions
 from overlayfs.content import ContentStore
 from overlayfs.layer import LayerStore
 

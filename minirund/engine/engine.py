@@ -35,8 +35,7 @@ from minirund.engine.system import System
 from minirund.engine.trash import Trash
 from minirund.engine.updates import Updates
 from minirund.errors import EngineError
-from minirund.registry.client import RegistryClient
-from minirund.registry.transport import RegistryOptions
+from minirund.registry.options import RegistryOptions
 from overlayfs.content import ContentStore
 from overlayfs.layer import LayerStore
 
@@ -56,11 +55,11 @@ class Engine:
         self.events = Events()
         self._trash = Trash(settings.trash_dir)
         self._catalog = Catalog(self._store)
-        registry = RegistryClient(RegistryOptions(settings.insecure_registries, settings.registry_mirrors))
+        registries = RegistryOptions(settings.insecure_registries, settings.registry_mirrors)
         content, layers = ContentStore(root / "images"), LayerStore(root / "layers", settings.max_unpacked_size)
         content.sweep()
         layers.sweep()
-        self.images = Images(self._store, content, layers, registry, self.events, self._catalog.containers)
+        self.images = Images(self._store, content, layers, registries, self.events, self._catalog.containers)
         running = [one.endpoint.address for one in self._catalog.containers() if one.endpoint and one.endpoint.address]
         self._locks += (claim_bridge(settings.bridge),)
         self._network = Network(settings, self._store, running)

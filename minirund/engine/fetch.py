@@ -34,7 +34,8 @@ from minirund.engine.transfer import (
 )
 from minirund.errors import RegistryError
 from minirund.registry.client import Repository
-from minirund.registry.manifest import Descriptor, ImageConfig, Manifest, Platform
+from minirund.registry.manifest import Descriptor, ImageConfig, Manifest
+from minirund.registry.platform import Platform
 from overlayfs.content import ContentStore, Ingest
 from overlayfs.errors import DigestMismatch, LinkTargetMissing, TooLarge
 from overlayfs.layer import Layer, LayerStore, chain_id

@@ -9,10 +9,13 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
 
-from minirund.engine.fetch import StoredImage
 from minirund.engine.records import Image, Json
 from minirund.registry import reference as references
+
+if TYPE_CHECKING:
+    from minirund.engine.fetch import StoredImage
 
 REF_NAME = "org.opencontainers.image.ref.name"  # OCI image-spec, annotations.md
 _FRACTION = re.compile(r"(\.\d{1,6})\d*")

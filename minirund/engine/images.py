@@ -13,11 +13,11 @@ import json
 import logging
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from minirund.engine import damage, removal
 from minirund.engine.events import Events
-from minirund.engine.fetch import LayerFetcher
 from minirund.engine.filters import Filters, check_keys, labels_pass, truth, until
 from minirund.engine.image_records import (
     from_store,
@@ -28,22 +28,23 @@ from minirund.engine.image_records import (
     with_name,
     without_name,
 )
-from minirund.engine.load import LoadedImage, Loader
 from minirund.engine.names import by_prefix
 from minirund.engine.progress import Message
-from minirund.engine.pull import Puller
 from minirund.engine.records import Container, Image, Json
 from minirund.engine.store import Store
 from minirund.errors import InvalidArgument, NotFound
 from minirund.registry import reference as names
-from minirund.registry.auth import credentials as to_credentials
-from minirund.registry.client import RegistryClient
-from minirund.registry.manifest import Platform, check_platform, parse_config, parse_platform
+from minirund.registry.options import RegistryOptions
+from minirund.registry.platform import parse_platform
 from minirund.registry.reference import Reference
 from overlayfs.content import ContentStore
 from overlayfs.flush import syncfs
 from overlayfs.layer import LayerStore
 from overlayfs.mount import describe
+
+if TYPE_CHECKING:
+    from minirund.engine.incoming import Incoming
+    from minirund.engine.load import LoadedImage
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +62,7 @@ class Images:
         store: Store,
         content: ContentStore,
         layers: LayerStore,
-        registry: RegistryClient,
+        registries: RegistryOptions,
         events: Events,
         containers: Callable[[], Iterable[Container]],
     ) -> None:
@@ -70,17 +71,21 @@ class Images:
         self._configs: dict[str, bytes] = {}  # read and checked a moment ago: what is made of one image, often is again
         self._images = {record.id: record for record in store.images()}
         self._names = {name: record.id for record in self._images.values() for name in (*record.tags, *record.digests)}
-        self._registry = registry
-        self._fetcher = LayerFetcher(content, layers)
-        self._puller, self._loader = Puller(registry, self._fetcher), Loader(self._fetcher)
+        self._registries = registries
         self._fetching = 0
         self._sweeping = asyncio.Lock()
         """Held while garbage is deleted: what a fetch would find there must not go under its hands."""
 
     async def close(self) -> None:
         """End transfers and connections."""
-        await self._fetcher.close()
-        await self._registry.close()
+        if "_incoming" in self.__dict__:
+            await self._incoming.close()
+
+    @cached_property
+    def _incoming(self) -> Incoming:
+        from minirund.engine.incoming import Incoming  # noqa: PLC0415 - see there
+
+        return Incoming(self.content, self.layers, self._registries)
 
     # ---- to read ----
 
@@ -118,8 +123,9 @@ class Images:
     def check_platform(self, image: Image, wanted: str | None, name: str) -> None:
         """Refuse one for another platform. Raises NotFound (a client then pulls the right one), InvalidArgument."""
         if wanted:
-            config = parse_config(self.content.read(image.id), len(image.layers))
-            check_platform(config, parse_platform(wanted), name)
+            from minirund.engine.incoming import require_platform  # noqa: PLC0415 - see there
+
+            require_platform(self.content.read(image.id), len(image.layers), parse_platform(wanted), name)
 
     def history(self, image: Image) -> Bodies:
         """Docker's history: the newest first; only layers that are not empty have a size."""
@@ -210,7 +216,7 @@ class Images:
     ) -> AsyncIterator[Message]:
         """Pull; awaited it has found the manifest, iterated it yields progress. What fails later raises there."""
         wanted = parse_platform(platform) if platform else None
-        pull = await self._puller.resolve(names.combine(name, tag or ""), wanted, to_credentials(credentials))
+        pull = await self._incoming.resolve(names.combine(name, tag or ""), wanted, credentials)
 
         async def run(sink: Callable[[Message], None]) -> None:
             found = await pull.run(sink)
@@ -229,10 +235,10 @@ class Images:
 
     def load(self, stream: AsyncGenerator[bytes, None], platform: str | None = None) -> AsyncIterator[Message]:
         """Load an archive, ``docker save``'s or an OCI layout; yields messages."""
-        wanted: Platform | None = parse_platform(platform) if platform else None
+        receiving = self._incoming.received(stream, parse_platform(platform) if platform else None)
 
         async def run(sink: Callable[[Message], None]) -> None:
-            async with self._loader.received(stream, wanted) as archive:
+            async with receiving as archive:
                 async for loaded in archive.images(sink):
                     await self._take_in(loaded)
                     for message in loaded.messages():

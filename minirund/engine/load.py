@@ -29,7 +29,8 @@ from minirund.engine.progress import Message, Sink
 from minirund.engine.transfer import settled, storage_errors
 from minirund.errors import InvalidArgument, RegistryError
 from minirund.registry import manifest as oci
-from minirund.registry.manifest import Descriptor, Index, Manifest, Platform
+from minirund.registry.manifest import Descriptor, Index, Manifest
+from minirund.registry.platform import Platform, host
 from minirund.registry.reference import Reference, parse
 from overlayfs.archive import read_archive
 from overlayfs.errors import DigestMismatch
@@ -276,7 +277,7 @@ def _oci_images(archive: Archive, platform: Platform | None) -> list[_Found]:
 
 
 def _chosen(entries: list[Descriptor], platform: Platform | None) -> Descriptor:
-    return oci.choose(Index(oci.OCI_INDEX, tuple(entries)), platform or oci.host())
+    return oci.choose(Index(oci.OCI_INDEX, tuple(entries)), platform or host())
 
 
 def _oci_image(

@@ -23,7 +23,8 @@ from minirund.errors import RegistryError
 from minirund.registry import manifest as documents
 from minirund.registry.auth import Credentials
 from minirund.registry.client import Document, RegistryClient, Repository
-from minirund.registry.manifest import Descriptor, Manifest, Platform
+from minirund.registry.manifest import Descriptor, Manifest
+from minirund.registry.platform import Platform, host
 from minirund.registry.reference import Reference
 from overlayfs.content import ContentStore
 
@@ -61,7 +62,7 @@ class Puller:
         top = await repository.manifest(reference.identifier)
         document, parsed = top, documents.parse(top.data, top.media_type)
         if isinstance(parsed, documents.Index):
-            document = await _entry(content, repository, documents.choose(parsed, platform or documents.host()))
+            document = await _entry(content, repository, documents.choose(parsed, platform or host()))
             parsed = documents.parse(document.data, document.media_type)
         if not isinstance(parsed, Manifest):
             raise RegistryError(f"{reference.familiar()}: an index in an index is not supported")

@@ -17,7 +17,6 @@ from minirund.engine.runner import Runner
 from minirund.engine.transfer import storage_errors
 from minirund.engine.usage import disk_usage
 from minirund.errors import NotFound, NotSupported
-from overlayfs.diff import changes
 
 
 class Reading:
@@ -94,6 +93,8 @@ class Reading:
 
     async def changes(self, ref: str) -> list[tuple[int, str]]:
         """What differs from the image: (0 changed, 1 added, 2 deleted; path)."""
+        from overlayfs.diff import changes  # noqa: PLC0415 - readers of archives come along, and no start needs them
+
         container = self.get(ref)
         upper = f"{self._runner.bundle(container).rw_path}/upper"
         lowers = [self._images.layers.get(chain).path for chain in reversed(container.layers)]

@@ -21,7 +21,7 @@ from minirund.engine.networks import Networks
 from minirund.engine.records import Json
 from minirund.engine.settings import Settings
 from minirund.engine.store import Store
-from minirund.registry.manifest import host as host_platform
+from minirund.registry.platform import host as host_platform
 from overlayfs.mounted import mount_of
 
 API, MIN_API = "1.47", "1.24"

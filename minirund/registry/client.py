@@ -26,6 +26,7 @@ from urllib.parse import quote
 from minirund.errors import MinirundError, NotFound, RegistryError, Unauthorized
 from minirund.registry import manifest as documents
 from minirund.registry.auth import Authorizations, Credentials, parse_challenges
+from minirund.registry.options import RegistryOptions
 from minirund.registry.reference import DEFAULT_DOMAIN, Reference
 from minirund.registry.transport import (
     MAX_ERROR_BODY,
@@ -33,7 +34,6 @@ from minirund.registry.transport import (
     Endpoint,
     Limited,
     Patience,
-    RegistryOptions,
     Transport,
     Unreachable,
     as_object,

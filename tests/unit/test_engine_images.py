@@ -19,8 +19,7 @@ from minirund.engine.lifecycle import Status
 from minirund.engine.records import Container
 from minirund.engine.store import Store
 from minirund.errors import Conflict, InvalidArgument, MinirundError, NotFound
-from minirund.registry.client import RegistryClient
-from minirund.registry.transport import RegistryOptions
+from minirund.registry.options import RegistryOptions
 from overlayfs.content import ContentStore
 from overlayfs.layer import LayerStore
 
@@ -40,8 +39,7 @@ class Place:
         async def whole() -> Any:
             store = Store(f"{self.root}/db")
             layers, content = LayerStore(self.root / "layers", None), ContentStore(self.root / "images")
-            registry = RegistryClient(RegistryOptions())
-            images = Images(store, content, layers, registry, Events(), lambda: self.containers)
+            images = Images(store, content, layers, RegistryOptions(), Events(), lambda: self.containers)
             try:
                 return await work(images)
             finally:

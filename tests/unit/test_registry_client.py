@@ -19,8 +19,8 @@ from scripted_registry import ScriptedRegistry, altered, cut, error, redirect, s
 from minirund.errors import MinirundError, NotFound, RegistryError, TooMany, Unauthorized
 from minirund.registry.auth import Credentials
 from minirund.registry.client import Document, RegistryClient, Repository
+from minirund.registry.options import RegistryOptions
 from minirund.registry.reference import parse
-from minirund.registry.transport import RegistryOptions
 
 ONE = image({"a": "1"}, {"b": b"\0" * 300_000})
 BIG = image({"a": bytes(range(256)) * 4000}, compression="none")
