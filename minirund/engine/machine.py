@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 
 from cgroups.cgroup import Cgroup, subdirectories
+from minirund.engine import hostfiles
 from minirund.engine.bounds import Machine
 
 SYSTEM = "/sys/devices/system"
@@ -16,9 +17,14 @@ SYSTEM = "/sys/devices/system"
 
 def look(root: Cgroup, system: str = SYSTEM) -> Machine:
     """The machine below a cgroup hierarchy."""
-    cpus = _read(root.file("cpuset.cpus.effective")) or _read(f"{system}/cpu/online") or "0"
-    nodes = _read(root.file("cpuset.mems.effective")) or _read(f"{system}/node/online") or "0"
+    cpus = _first(root.file("cpuset.cpus.effective"), f"{system}/cpu/online")
+    nodes = _first(root.file("cpuset.mems.effective"), f"{system}/node/online")
     return Machine(os.cpu_count() or 1, cpus, nodes, counts_swap(root))
+
+
+def _first(*paths: str) -> str:
+    """What the first file says that says anything."""
+    return next(filter(None, (hostfiles.read(path).strip() for path in paths)), "0")
 
 
 def counts_swap(root: Cgroup) -> bool:
@@ -35,14 +41,6 @@ def has(root: Cgroup, *files: str) -> bool | None:
     """
     controller = files[0].partition(".")[0]
     for child in subdirectories(root.path):
-        if controller in _read(f"{child}/cgroup.controllers").split():
+        if controller in hostfiles.read(f"{child}/cgroup.controllers").split():
             return any(os.path.exists(f"{child}/{file}") for file in files)
     return None
-
-
-def _read(path: str) -> str:
-    try:
-        with open(path, encoding="ascii") as file:
-            return file.read().strip()
-    except OSError:
-        return ""

@@ -19,6 +19,7 @@ from collections.abc import Iterable
 from ipaddress import IPv4Address
 from typing import NamedTuple
 
+from minirund.engine import hostfiles
 from minirund.engine.records import Container, Endpoint, Json
 from minirund.engine.settings import Settings
 from minirund.engine.store import Store
@@ -120,11 +121,11 @@ class Network:
         """The text of its /etc/resolv.conf."""
         host, own = container.host_config, self._settings
         return resolv_conf(
-            _read("/etc/resolv.conf"),
+            hostfiles.read("/etc/resolv.conf"),
             host.get("Dns") or own.dns,
             host.get("DnsSearch") or own.dns_search,
             host.get("DnsOptions") or own.dns_options,
-            _read("/run/systemd/resolve/resolv.conf"),
+            hostfiles.read("/run/systemd/resolve/resolv.conf"),
         )
 
     def list(self) -> list[Json]:
@@ -180,11 +181,3 @@ def _body(name: str, ident: str, driver: str, ipam: list[Json], options: Json) -
         "Internal": False, "Attachable": False, "Ingress": False, "ConfigFrom": {"Network": ""}, "ConfigOnly": False,
         "Containers": {}, "Options": options, "Labels": {},
     }  # fmt: skip
-
-
-def _read(path: str) -> str:
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read()
-    except OSError:
-        return ""

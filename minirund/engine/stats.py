@@ -23,6 +23,7 @@ from cgroups.cgroup import Cgroup
 from cgroups.errors import CgroupError
 from cgroups.stats import FILES, Stats, parse
 from cgroups.waits import Change, history, waits
+from minirund.engine import hostfiles
 from minirund.engine.catalog import Catalog
 from minirund.engine.lifecycle import Status
 from minirund.engine.records import Container
@@ -197,17 +198,9 @@ def read(cgroup: Cgroup, pid: int, has_network: bool) -> Reading | None:
         processes = len(cgroup.processes()) if stats.pids.current is None else stats.pids.current
     except CgroupError:
         return None
-    host = _read("/proc/stat")
-    networks = interfaces(_read(f"/proc/{pid}/net/dev")) if has_network and pid else {}
+    host = hostfiles.read("/proc/stat")
+    networks = interfaces(hostfiles.read(f"/proc/{pid}/net/dev")) if has_network and pid else {}
     return Reading(now, moment, stats, processes, host_time(host), host_cpus(host), networks)
-
-
-def _read(path: str) -> str:
-    try:
-        with open(path, encoding="ascii") as file:
-            return file.read()
-    except OSError:
-        return ""
 
 
 def interfaces(text: str) -> dict[str, Counters]:
@@ -233,5 +226,5 @@ def host_cpus(stat: str) -> int:
 
 def device_name(number: str) -> str:
     """``8:0`` -> ``sda``; the number where the kernel has no name for it."""
-    words = dict(line.partition("=")[::2] for line in _read(f"/sys/dev/block/{number}/uevent").splitlines())
+    words = dict(line.partition("=")[::2] for line in hostfiles.read(f"/sys/dev/block/{number}/uevent").splitlines())
     return words.get("DEVNAME", number)

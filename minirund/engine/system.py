@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from cgroups.cgroup import Cgroup, fix_for_host
 from cgroups.errors import CgroupError
 from minirund import __version__
-from minirund.engine import machine
+from minirund.engine import hostfiles, machine
 from minirund.engine.containers import Containers
 from minirund.engine.events import Events
 from minirund.engine.images import Images
@@ -83,7 +83,7 @@ class System:
             "InitBinary": "tini", "SecurityOptions": ["name=seccomp,profile=builtin", "name=cgroupns"],
             "Plugins": {"Volume": [], "Network": ["bridge", "host", "null"], "Authorization": None,
                         "Log": ["json-file"]},
-            "IPv4Forwarding": _read("/proc/sys/net/ipv4/ip_forward").strip() == "1",
+            "IPv4Forwarding": hostfiles.read("/proc/sys/net/ipv4/ip_forward").strip() == "1",
             "Debug": self._settings.log_level == "debug", "NFd": len(os.listdir("/proc/self/fd")),
             "NGoroutines": len(asyncio.all_tasks()), "NEventsListener": self._events.listeners,
             "SystemTime": _now(), "IndexServerAddress": "https://index.docker.io/v1/",
@@ -173,14 +173,6 @@ def limits(top: Cgroup | None) -> tuple[Json, list[str]]:
     ]
     words = [text for file, text in LACKING.items() if file in lacking and file.partition(".")[0] in controllers]
     return found, warnings + [f"WARNING: No {text}" for text in words]
-
-
-def _read(path: str) -> str:
-    try:
-        with open(path, encoding="utf-8") as file:
-            return file.read()
-    except OSError:
-        return ""
 
 
 def _os_release() -> dict[str, str]:
