@@ -140,24 +140,23 @@ def removal_and_wait(host: DaemonHost, delay: float) -> None:
         raise Broken("said to be removed, and there")
 
 
-def stop_and_end(host: DaemonHost, delay: float) -> None:
+def ask_and_end(host: DaemonHost, delay: float, what: str, statuses: set[int], codes: set[int]) -> None:
+    """It is asked to end while it ends by itself."""
     ident = create(host, "sh", "-c", "sleep 0.01; exit 7")
     start(host, ident)
     time.sleep(delay)
-    status, answer = host.api("POST", f"/containers/{ident}/stop?t=0")
-    if status not in {204, 304}:
-        raise Broken(f"stop: {status} {answer}")
-    is_over(host, ident, {CODE, 137, 143})
+    status, answer = host.api("POST", f"/containers/{ident}/{what}")
+    if status not in statuses:
+        raise Broken(f"{what}: {status} {answer}")
+    is_over(host, ident, {CODE, *codes})
+
+
+def stop_and_end(host: DaemonHost, delay: float) -> None:
+    ask_and_end(host, delay, "stop?t=0", {204, 304}, {137, 143})
 
 
 def kill_and_end(host: DaemonHost, delay: float) -> None:
-    ident = create(host, "sh", "-c", "sleep 0.01; exit 7")
-    start(host, ident)
-    time.sleep(delay)
-    status, answer = host.api("POST", f"/containers/{ident}/kill")
-    if status not in {204, 409}:
-        raise Broken(f"kill: {status} {answer}")
-    is_over(host, ident, {CODE, 137})
+    ask_and_end(host, delay, "kill", {204, 409}, {137})
 
 
 def exec_and_end(host: DaemonHost, delay: float) -> None:

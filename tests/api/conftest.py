@@ -12,6 +12,7 @@ import os
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 
+import docker
 import pytest
 from daemon import DaemonHost
 
@@ -37,6 +38,22 @@ def host() -> Iterator[DaemonHost]:
         host.start()
         host.load_busybox()
         yield host
+
+
+@pytest.fixture
+def no_containers_left(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Remove what a test leaves in the daemon of its module: for ``usefixtures``."""
+    yield
+    if "host" in request.fixturenames:
+        request.getfixturevalue("host").remove_containers()
+
+
+@pytest.fixture
+def client(host: DaemonHost, no_containers_left: None) -> Iterator[docker.DockerClient]:
+    """The stock library, docker-py."""
+    one = docker.DockerClient(host.url, version="auto")
+    yield one
+    one.close()
 
 
 @pytest.fixture

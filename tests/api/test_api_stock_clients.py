@@ -26,14 +26,6 @@ until = partial(waiting.until, patience=PATIENCE)
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 
-@pytest.fixture
-def client(host: DaemonHost) -> Iterator[docker.DockerClient]:
-    one = docker.DockerClient(host.url, version="auto")
-    yield one
-    host.remove_containers()
-    one.close()
-
-
 @contextmanager
 def terminal(host: DaemonHost, *words: str) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
     """`docker WORDS` at a terminal."""
@@ -203,28 +195,24 @@ def test_docker_py_execs(client: docker.DockerClient) -> None:
     assert b"".join(one.exec_run(["seq", "3"], stream=True).output) == b"1\n2\n3\n"
     ident = client.api.exec_create(one.id, ["cat"], stdin=True)["Id"]
     sock = client.api.exec_start(ident, socket=True)._sock
-    sock.sendall(b"to and fro")
-    sock.shutdown(socket.SHUT_WR)
-    answer = b""
-    while part := sock.recv(4096):
-        answer += part
-    sock.close()
-    assert answer == b"\1\0\0\0\0\0\0\x0ato and fro"
+    assert talk(sock, b"to and fro") == b"\1\0\0\0\0\0\0\x0ato and fro"
     until(lambda: not client.api.exec_inspect(ident)["Running"])
     assert client.api.exec_inspect(ident)["ExitCode"] == 0
+
+
+def talk(sock: socket.socket, data: bytes) -> bytes:
+    """Say something, and no more; what is answered up to the end."""
+    with sock:
+        sock.sendall(data)
+        sock.shutdown(socket.SHUT_WR)
+        return b"".join(iter(lambda: sock.recv(4096), b""))
 
 
 def test_docker_py_attaches_before_the_start(client: docker.DockerClient) -> None:
     one = client.containers.create("busybox", ["cat"], stdin_open=True)
     sock = one.attach_socket(params={"stdin": 1, "stdout": 1, "stream": 1})._sock
     one.start()
-    sock.sendall(b"hello")
-    sock.shutdown(socket.SHUT_WR)
-    answer = b""
-    while part := sock.recv(4096):
-        answer += part
-    sock.close()
-    assert answer == b"\1\0\0\0\0\0\0\5hello"
+    assert talk(sock, b"hello") == b"\1\0\0\0\0\0\0\5hello"
     one.stop(timeout=0)
 
 

@@ -5,20 +5,15 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from daemon import BIN, DaemonHost
 from images import busybox, docker_archive
 
+pytestmark = pytest.mark.usefixtures("no_containers_left")
+
 ID = re.compile(r"[0-9a-f]{64}\n")
-
-
-@pytest.fixture(autouse=True)
-def no_containers_left(request: pytest.FixtureRequest) -> Iterator[None]:
-    yield
-    request.getfixturevalue("host").remove_containers()
 
 
 def ok(host: DaemonHost, *words: str, **options: object) -> str:

@@ -17,6 +17,8 @@ from contextlib import contextmanager
 import pytest
 from daemon import BIN, DaemonHost
 
+pytestmark = pytest.mark.usefixtures("no_containers_left")
+
 PATIENCE = 20.0
 DETACH = b"\x10\x11"
 
@@ -78,13 +80,6 @@ def terminal(host: DaemonHost, *words: str, size: tuple[int, int] = (24, 80)) ->
         yield found
     finally:
         found.close()
-
-
-@pytest.fixture(autouse=True)
-def no_containers_left(request: pytest.FixtureRequest) -> Iterator[None]:
-    yield
-    if "host" in request.fixturenames:
-        request.getfixturevalue("host").remove_containers()
 
 
 def test_a_shell(host: DaemonHost) -> None:

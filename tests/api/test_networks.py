@@ -13,13 +13,9 @@ from collections.abc import Iterator
 import pytest
 from daemon import DaemonHost
 
+pytestmark = pytest.mark.usefixtures("no_containers_left")
+
 OUTSIDE, ROUTER = "198.51.100.2", "198.51.100.1"
-
-
-@pytest.fixture(autouse=True)
-def no_containers_left(request: pytest.FixtureRequest) -> Iterator[None]:
-    yield
-    request.getfixturevalue("host").remove_containers()
 
 
 def run(host: DaemonHost, *words: str) -> str:

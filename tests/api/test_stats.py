@@ -27,14 +27,6 @@ pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptio
 BUSY = ("sh", "-c", "while :; do :; done")
 
 
-@pytest.fixture
-def client(host: DaemonHost) -> Iterator[docker.DockerClient]:
-    one = docker.DockerClient(host.url, version="auto")
-    yield one
-    host.remove_containers()
-    one.close()
-
-
 def has_psi() -> bool:
     try:
         return bool(Path("/proc/pressure/cpu").read_text())

@@ -28,14 +28,9 @@ import soak
 from daemon import BIN, DaemonFailed, DaemonHost
 from waiting import until
 
+pytestmark = pytest.mark.usefixtures("no_containers_left")
+
 PATIENCE = 30.0
-
-
-@pytest.fixture(autouse=True)
-def no_containers_left(request: pytest.FixtureRequest) -> Iterator[None]:
-    yield
-    if "host" in request.fixturenames:
-        request.getfixturevalue("host").remove_containers()
 
 
 def ready(host: DaemonHost) -> DaemonHost:

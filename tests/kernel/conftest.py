@@ -1,12 +1,15 @@
-"""For the tests of the runtime: a spawner for a module's tests, and a bundle for each."""
+"""For the tests of the runtime: a spawner for a module's tests, and a bundle for each. For those of cgroups: one."""
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from bundles import Runtime, TestBundle, make_bundle, make_rootfs
+
+from cgroups.cgroup import Cgroup
 
 
 @pytest.fixture(scope="module")
@@ -23,3 +26,13 @@ def lower(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def bundle(tmp_path: Path, lower: Path) -> TestBundle:
     return make_bundle(tmp_path, lower)
+
+
+@pytest.fixture
+def group() -> Iterator[Cgroup]:
+    """A cgroup with nobody in it; it goes with whoever the test has put there."""
+    made = Cgroup.at(f"test-cgroups-{uuid.uuid4().hex[:8]}")
+    made.create()
+    yield made
+    made.remove()
+    assert not made.exists()

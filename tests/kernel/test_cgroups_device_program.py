@@ -3,8 +3,7 @@
 import errno
 import os
 import stat
-import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,14 +14,6 @@ from cgroups.errors import DeviceProgramRefused
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="bpf(2) and mknod(2) need root")
 KMSG, NULL, LOOP = os.makedev(1, 11), os.makedev(1, 3), os.makedev(7, 0)
-
-
-@pytest.fixture
-def group() -> Iterator[Cgroup]:
-    group = Cgroup.at(f"test-devices-{uuid.uuid4().hex[:8]}")
-    group.create()
-    yield group
-    group.remove()
 
 
 def guard(group: Cgroup, rules: object) -> None:

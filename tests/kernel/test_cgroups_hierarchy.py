@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,15 +21,6 @@ from cgroups.stats import FILES, parse
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="making cgroups needs root")
 FORKER = "import os, time\nfor _ in range(6): os.fork()\nprint('up', flush=True)\ntime.sleep(600)"
 SPAWNER = "import os, sys\nsys.stdin.read(1)\nwhile True:\n    if os.fork(): os._exit(0)"
-
-
-@pytest.fixture
-def group() -> Iterator[Cgroup]:
-    group = Cgroup.at(f"test-cgroups-{uuid.uuid4().hex[:8]}")
-    group.create()
-    yield group
-    group.remove()
-    assert not group.exists()
 
 
 @pytest.fixture

@@ -4,19 +4,12 @@ from __future__ import annotations
 
 import os
 import resource
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from bundles import Runtime, TestBundle, eventually, make_bundle, make_rootfs
 
 from minirund import wire
-
-
-@pytest.fixture(scope="module")
-def runtime() -> Iterator[Runtime]:
-    with Runtime() as made:
-        yield made
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,8 @@ import os
 import resource
 import signal
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -89,19 +91,26 @@ def test_without_the_zygote_the_spawner_goes(tmp_path: Path, lower: Path) -> Non
         Path(bundle.cgroup).rmdir()
 
 
-def test_a_fork_that_failed_ahead_of_a_start_fails_no_start(runtime: Runtime, tmp_path: Path, lower: Path) -> None:
-    of = zygote(runtime)
-    waiting(of)
-    command = ["strace", "-p", str(of), "-e", "inject=clone:error=EAGAIN:when=1", "-o", str(tmp_path / "calls")]
+@contextmanager
+def failing_forks(of: int, calls: Path, which: str = "1+") -> Iterator[None]:
+    """Let a process's forks fail: ``which`` in strace(1)'s words."""
+    command = ["strace", "-p", str(of), "-e", f"inject=clone:error=EAGAIN:when={which}", "-o", str(calls)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as tracer:
         try:
             assert tracer.stderr is not None
             assert "attached" in tracer.stderr.readline()
-            assert runtime.run(make_bundle(tmp_path, lower), "/bin/true").code == 0  # by the one that waits
-            eventually(lambda: "EAGAIN" in (tmp_path / "calls").read_text(), "no fork failed")
-            assert runtime.run(make_bundle(tmp_path, lower), "/bin/true").code == 0
+            yield
         finally:
             tracer.terminate()
+
+
+def test_a_fork_that_failed_ahead_of_a_start_fails_no_start(runtime: Runtime, tmp_path: Path, lower: Path) -> None:
+    of = zygote(runtime)
+    waiting(of)
+    with failing_forks(of, tmp_path / "calls", "1"):
+        assert runtime.run(make_bundle(tmp_path, lower), "/bin/true").code == 0  # by the one that waits
+        eventually(lambda: "EAGAIN" in (tmp_path / "calls").read_text(), "no fork failed")
+        assert runtime.run(make_bundle(tmp_path, lower), "/bin/true").code == 0
 
 
 def test_a_start_that_no_shim_can_be_forked_for_is_told_to_all_who_wait(
@@ -109,27 +118,21 @@ def test_a_start_that_no_shim_can_be_forked_for_is_told_to_all_who_wait(
 ) -> None:
     of = zygote(runtime)
     waiting(of)
-    command = ["strace", "-p", str(of), "-e", "inject=clone:error=EAGAIN", "-o", str(tmp_path / "calls")]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as tracer:
-        try:
-            assert tracer.stderr is not None
-            assert "attached" in tracer.stderr.readline()
-            assert runtime.run(make_bundle(tmp_path, lower), "/bin/true").code == 0  # by the one that waits
-            bundle = make_bundle(tmp_path, lower)
-            for _ in range(3):
-                failed = runtime.launch(bundle, "/bin/true", clients=(wire.Attach(), wire.Wait()))
-                assert failed.until(wire.Failed).errno == errno.EAGAIN
-                assert failed.next() is None
-                for stream in failed.streams:
-                    stream.finish()
-                assert [bytes(stream.received) for stream in failed.streams] == [
-                    b"",
-                    b'13\r\n{"StatusCode":125}\n\r\n0\r\n\r\n',
-                ]
-                assert not Path(bundle.cgroup).exists() and not Path(bundle.bundle.shim_socket).exists()
-                failed.control.close()
-        finally:
-            tracer.terminate()
+    with failing_forks(of, tmp_path / "calls"):
+        assert runtime.run(make_bundle(tmp_path, lower), "/bin/true").code == 0  # by the one that waits
+        bundle = make_bundle(tmp_path, lower)
+        for _ in range(3):
+            failed = runtime.launch(bundle, "/bin/true", clients=(wire.Attach(), wire.Wait()))
+            assert failed.until(wire.Failed).errno == errno.EAGAIN
+            assert failed.next() is None
+            for stream in failed.streams:
+                stream.finish()
+            assert [bytes(stream.received) for stream in failed.streams] == [
+                b"",
+                b'13\r\n{"StatusCode":125}\n\r\n0\r\n\r\n',
+            ]
+            assert not Path(bundle.cgroup).exists() and not Path(bundle.bundle.shim_socket).exists()
+            failed.control.close()
     assert runtime.run(make_bundle(tmp_path, lower), "/bin/true").code == 0
 
 
