@@ -125,12 +125,12 @@ class Daemon(Engine):
         while not self.answers():
             if self.process.poll() is not None or time.monotonic() > deadline:
                 raise EngineFailed(f"{self.name} did not start: {Path(self.log).read_text(errors='replace')[-1500:]}")
-            time.sleep(0.05)
+            time.sleep(0.002)
 
     def answers(self) -> bool:
         with contextlib.closing(self.api()) as api:
             try:
-                api.call("GET", "/v1.41/version")
+                api.call("GET", "/_ping")
             except (OSError, ApiError):
                 return False
         return True

@@ -15,7 +15,7 @@ from statistics import mean
 from typing import TYPE_CHECKING
 
 import memory
-from engines import IMAGE, Engine, EngineFailed, Podman
+from engines import IMAGE, Daemon, Engine, EngineFailed, Podman
 from runtimes import alone
 
 if TYPE_CHECKING:
@@ -180,6 +180,17 @@ def daemon(bench: Bench) -> Iterator[dict[str, Work]]:
     yield {one.name: lambda one=one: sum(memory.pss(pid) for pid in one.family()) for one in bench.daemons}
 
 
+@contextmanager
+def start(bench: Bench) -> Iterator[dict[str, Work]]:
+    yield {one.name: lambda one=one: start_once(one) for one in bench.daemons}
+
+
+def start_once(engine: Daemon) -> float:
+    """Milliseconds from exec to the first answered ping. It was stopped before, and goes on to be there after."""
+    engine.stop()
+    return milliseconds(engine.start)()
+
+
 ROWS = (
     Row("daemon", "daemon, idle: PSS of all its processes", "MB", Budget(figure=75), 3, daemon, warm_up=False),
     Row("monitor", "monitor of an idle container: PSS", "MB", Budget(figure=1.4), 3, monitor, warm_up=False),
@@ -190,6 +201,7 @@ ROWS = (
     Row("exec-api", "exec true over the API", "ms", Budget(8), 20, exec_api),
     Row("ps", "ps: whole command", "ms", Budget(60), 15, ps),
     Row("at-once", f"{AT_ONCE} run --rm at once", "s", Budget(ratio=0.2), 3, at_once, warm_up=False),
+    Row("start", "the daemon's start: exec to its first answer", "ms", Budget(ratio=0.5), 7, start, warm_up=False),
     Row("pull", "pull and unpack, 570 MB in 3 layers", "s", Budget(ratio=0.4), 3, pull, warm_up=False),
 )
 """In this order: memory is looked at before there was much work."""
