@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 
@@ -14,8 +15,9 @@ from minirund.engine.lifecycle import Status
 from minirund.engine.names import new_id
 from minirund.engine.records import Container, Exec, Json
 from minirund.engine.runner import Runner
+from minirund.engine.shims import ExecAnswer
 from minirund.engine.waiters import hang_up
-from minirund.errors import Conflict, InvalidArgument, Unavailable
+from minirund.errors import Conflict, InvalidArgument, NotFound, Unavailable
 
 GIVEN_UP = 126
 """The exit code of an exec that could not be started, as an exec's that fails."""
@@ -104,14 +106,18 @@ class Execs:
     ) -> wire.ExecFailed | None:
         """Have the shim start it: what failed, or None. Takes the descriptor over."""
         self._catalog.put_exec(record.but(started=True))
-        word = await self._runner.shim_of(container).exec(message, [] if descriptor is None else [descriptor])
-        record = self._catalog.exec(record.id)
-        if isinstance(word, wire.ExecFailed):
-            self._catalog.put_exec(record.but(exit_code=word.exit_code))
-            return word
-        if record.exit_code is None:
-            self._catalog.put_exec(record.but(pid=word.pid))
-        return None
+        passed = [] if descriptor is None else [descriptor]
+        word = await self._runner.shim_of(container).exec(message, passed, self._heard)
+        return word if isinstance(word, wire.ExecFailed) else None
+
+    def _heard(self, word: ExecAnswer) -> None:
+        """At once: the client's stream may have ended, and its next question be on its way."""
+        with contextlib.suppress(NotFound):
+            record = self._catalog.exec(word.id)
+            if isinstance(word, wire.ExecFailed):
+                self._catalog.put_exec(record.but(exit_code=word.exit_code))
+            elif record.exit_code is None:
+                self._catalog.put_exec(record.but(pid=word.pid))
 
     def _give_up(self, container: Container, record: Exec, attach: wire.Attach | None, descriptor: int) -> None:
         """The shim does not read. Should it do so later, it will not start what it was asked for so long ago."""

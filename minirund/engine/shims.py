@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 
 Command = Callable[[int, tuple[int, int]], list[str]]
 Descriptors = tuple[int, ...] | list[int]
+ExecAnswer = wire.ExecStarted | wire.ExecFailed
 SHORT_LIFE = 1.0  # seconds
 PATIENCE, LOOKS = 5.0, 50
 """After so many seconds without an answer it is looked whether the shim reads what it is told, so many times within as
@@ -199,7 +200,7 @@ class Shim:
     def __init__(self, container_id: str, channel: wire.Channel, listener: Listener) -> None:
         self.container_id = container_id
         self._listener = listener
-        self._answers: dict[str, asyncio.Future[Any]] = {}
+        self._answers: dict[str, tuple[asyncio.Future[Any], Callable[[ExecAnswer], None]]] = {}
         self._first: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._exited = False
         self.started: wire.Started | None = None
@@ -230,14 +231,17 @@ class Shim:
         """Send; the descriptors are taken over."""
         self._link.send(message, descriptors)
 
-    async def exec(self, message: wire.Exec, descriptors: Descriptors) -> wire.ExecStarted | wire.ExecFailed:
+    async def exec(
+        self, message: wire.Exec, descriptors: Descriptors, heard: Callable[[ExecAnswer], None] = lambda _: None
+    ) -> ExecAnswer:
         """Start an exec and await how that went, as long as that takes.
 
-        Raises EngineError if the shim vanishes meanwhile, TimeoutError if it does not read.
+        ``heard`` is called as soon as the answer is read, which may be in a `catch_up`. Raises EngineError if the shim
+        vanishes meanwhile, TimeoutError if it does not read.
         """
         message.until = time.monotonic() + 2 * PATIENCE
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._answers[message.id] = answer
+        self._answers[message.id] = answer, heard
         self.send(message, descriptors)
         try:
             while not (await asyncio.wait((answer,), timeout=PATIENCE))[0]:
@@ -274,14 +278,15 @@ class Shim:
             self._exited = True
             self._listener.shim_exited(self, message)
 
-    def _answer(self, message: wire.ExecStarted | wire.ExecFailed) -> None:
-        answer = self._answers.get(message.id)
-        if answer is not None and not answer.done():
+    def _answer(self, message: ExecAnswer) -> None:
+        answer, heard = self._answers.get(message.id, (None, None))
+        if answer is not None and heard is not None and not answer.done():
             answer.set_result(message)
+            heard(message)
 
     def _on_end(self) -> None:
         gone = EngineError(f"the shim of container {self.container_id[:12]} has gone")
-        for answer in (self._first, *self._answers.values()):
+        for answer in (self._first, *(answer for answer, _ in self._answers.values())):
             if not answer.done():
                 answer.set_exception(gone)
                 answer.exception()  # seen: nobody need be waiting

@@ -141,10 +141,13 @@ def test_a_shim_s_life() -> None:
         shim = Shim("c", ours, heard)
         theirs.send(wire.Started(5, 6))
         assert await shim.first_word() == wire.Started(5, 6) == shim.started
-        asking = asyncio.create_task(shim.exec(wire.Exec("e", {}), []))
+        answers: list[object] = []
+        asking = asyncio.create_task(shim.exec(wire.Exec("e", {}), [], answers.append))
         await asyncio.sleep(0)
         assert theirs.receive() == (wire.Exec("e", {}, until=ANY), [])
         theirs.send(wire.ExecStarted("e", 7))
+        shim.catch_up()  # somebody asks about it, before who waits comes to it
+        assert (answers, asking.done()) == ([wire.ExecStarted("e", 7)], False)
         assert await asking == wire.ExecStarted("e", 7)
         theirs.send(wire.ExecExited("e", 3))
         theirs.send(wire.Exited(4, 8))
