@@ -13,12 +13,13 @@ from typing import Any
 
 from minirund import __version__
 from minirund.engine import quota
-from minirund.engine.settings import Settings
+from minirund.engine.settings import DRIVERS, EXEC_OPT, Settings
 from minirund.errors import InvalidArgument
 from minirund.sizes import size
 
 DEFAULT_HOST = "unix:///run/minirund.sock"
 DEFAULT_CONFIG = "/etc/minirund/daemon.json"
+EXEC_OPT_HELP = f"{EXEC_OPT}={' or '.join(DRIVERS)}: who makes the cgroups (default systemd where it runs)"
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}
 
 
@@ -54,7 +55,8 @@ def parser() -> argparse.ArgumentParser:
         "--storage-opt", action="append", metavar="OPTION", help="overlay2.size=SIZE: what a container's layer may hold"
     )
     add("--max-unpacked-size", metavar="SIZE", help="refuse an image layer that unpacks to more, like 20g")
-    add("--cgroup-parent", metavar="PATH", help="parent of the containers' cgroups (default /minirund)")
+    add("--cgroup-parent", metavar="PATH", help="parent of the containers' cgroups: a path, or a slice of systemd's")
+    add("--exec-opt", action="append", metavar="KEY=VALUE", help=EXEC_OPT_HELP)
     add("--network-pool", metavar="N", help="network namespaces kept ready (default 4)")
     add("--metrics-addr", metavar="ADDR", help="serve /metrics there too, like 127.0.0.1:9323 (default: on the socket)")
     add("--config-file", metavar="FILE", help=f"daemon configuration in JSON (default {DEFAULT_CONFIG})")
@@ -69,13 +71,13 @@ CONFIG_KEYS = {  # daemon.json's key -> the option it stands for; dockerd's name
     "hosts": "hosts", "data-root": "data_root", "exec-root": "exec_root", "group": "group", "bridge": "bridge",
     "bip": "bip", "dns": "dns", "dns-search": "dns_search", "dns-opts": "dns_opt",
     "insecure-registries": "insecure_registry", "registry-mirrors": "registry_mirror",
-    "storage-opts": "storage_opt",
+    "storage-opts": "storage_opt", "exec-opts": "exec_opt",
     "max-unpacked-size": "max_unpacked_size", "cgroup-parent": "cgroup_parent", "network-pool": "network_pool",
     "metrics-addr": "metrics_addr", "log-level": "log_level", "debug": "debug", "pidfile": "pidfile",
 }  # fmt: skip
 KINDS = {
     **dict.fromkeys(("hosts", "dns", "dns_search", "dns_opt", "insecure_registry", "registry_mirror"), "texts"),
-    "storage_opt": "texts",
+    **dict.fromkeys(("storage_opt", "exec_opt"), "texts"),
     **dict.fromkeys(("max_unpacked_size", "network_pool"), "number"),
     "debug": "flag",
 }
@@ -149,6 +151,8 @@ def settings_from(found: dict[str, Any]) -> Settings:
         raise BadOption(f"--bridge {found['bridge']}: an interface's name has at most 15 characters")
     for option in found.get("storage_opt", ()):
         known["layer_size"] = _layer_size(option)
+    for option in found.get("exec_opt", ()):
+        known["cgroup_driver"] = _driver(option)
     known |= {field: read(found[name]) for name, (field, read) in READ.items() if name in found}
     return Settings(**known, log_level=log_level(found))
 
@@ -193,6 +197,13 @@ def _layer_size(option: str) -> int:
         return quota.bytes_of(value.strip())
     except InvalidArgument as error:
         raise BadOption(f"--storage-opt {option}: {error}") from None
+
+
+def _driver(option: str) -> str:
+    key, _, driver = option.partition("=")
+    if key.strip() != EXEC_OPT or driver not in DRIVERS:
+        raise BadOption(f"--exec-opt {option}: known are {' and '.join(f'{EXEC_OPT}={each}' for each in DRIVERS)}")
+    return driver
 
 
 def _count(text: Any) -> int:

@@ -22,7 +22,7 @@ from minirund.engine.locks import claim_bridge, lock_or_refuse, wait_for_starts
 from minirund.engine.metrics import Metrics
 from minirund.engine.network import Network
 from minirund.engine.networks import Networks
-from minirund.engine.places import Places, make_room
+from minirund.engine.places import Places, choose
 from minirund.engine.records import Container, Json
 from minirund.engine.recover import recover
 from minirund.engine.restarts import Restarts
@@ -80,13 +80,11 @@ class Engine:
     @classmethod
     async def open(cls, settings: Settings, command: Command) -> Engine:
         """Start the spawner, take up what runs, clear up what is left over. ``command``: see shims.Spawner."""
-        top = cgroup_root()
-        make_room(top)
-        places = Places(top, settings.cgroup_parent)
+        places = choose(cgroup_root(), settings.cgroup_parent, settings.cgroup_driver)
         os.makedirs(settings.exec_root, mode=0o711, exist_ok=True)
         lock = lock_or_refuse(f"{settings.exec_root}/minirund.lock", "exec root", "--exec-root")
         token = await asyncio.to_thread(wait_for_starts, settings.exec_root)
-        spawner = Spawner(command, token)
+        spawner = Spawner(lambda control, limit: places.command(command(control, limit)), token)
         engine = cls(settings, spawner, places, (token, lock))
         places.open()
         spawner.start()
@@ -94,6 +92,11 @@ class Engine:
         await engine.containers.finish_removals()
         await engine.images.drop_damaged()
         await engine.images.collect()
+        try:
+            await places.entered(spawner)
+        except EngineError:
+            await engine.close()
+            raise
         engine._restarts.take_up()
         engine.containers.ready.fill()
         return engine

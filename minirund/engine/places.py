@@ -5,6 +5,9 @@ containers in it together. It is made when it is missing; what is made for a con
 container in it, and what is made for the daemon's when the daemon ends and no container runs. Directories that others
 made stay (`cgroups.directories`).
 
+Where systemd is in charge, the daemon's own parent is a scope that systemd has delegated (scopes.py), and the name of a
+slice asks for one in there: limits of the slice hold. A path is a path as without systemd.
+
 The path of a container's cgroup is decided anew at each start, and kept in its record: another daemon, with another
 parent, still finds it.
 """
@@ -13,12 +16,17 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 from cgroups import directories, nesting, placing
 from cgroups.cgroup import Cgroup
 from cgroups.errors import CgroupError, PlaceRefused
 from minirund.bundle import Bundle
+from minirund.engine import scopes
 from minirund.engine.records import Container, Json
+from minirund.engine.settings import DRIVERS, EXEC_OPT
+from minirund.engine.shims import Spawner
 from minirund.errors import EngineError, InvalidArgument
 
 log = logging.getLogger(__name__)
@@ -30,12 +38,27 @@ SHOWN = 300  # characters of a path that is none
 class Places:
     """Finds and makes places for containers' cgroups, as Docker's cgroupfs driver."""
 
-    driver = "cgroupfs"
+    driver = DRIVERS[0]
 
     def __init__(self, top: Cgroup, parent: str) -> None:
         """``parent`` is the daemon's, "" for its own choice. Raises InvalidArgument if nothing can be made there."""
         self.top = Cgroup(top.path)
         self.parent = self._checked(parent) if parent else PARENT
+
+    def command(self, words: list[str]) -> list[str]:
+        """The command line of a spawner that is about to be started, with what brings it to its place."""
+        return words
+
+    async def entered(self, spawner: Spawner) -> None:
+        """Wait for the spawner to be in its place. Raises EngineError."""
+
+    @asynccontextmanager
+    async def held(self, container: Container, shim: Callable[[], int | None]) -> AsyncIterator[None]:
+        """While this lasts, the container can be started in the cgroup of its record. Raises EngineError.
+
+        ``shim`` is asked afterwards for the process ID of its shim, None if that has gone.
+        """
+        yield
 
     def open(self) -> None:
         """Make the daemon's own parent. Raises EngineError."""
@@ -68,15 +91,83 @@ class Places:
 
     def _parent(self, host: Json) -> str:
         asked = host.get("CgroupParent")
-        return _normal(asked) if asked else self.parent
+        return self._path(asked) if asked else self.parent
+
+    def _path(self, parent: str) -> str:
+        if scopes.is_slice(parent):
+            raise _refused(parent, f"slices are systemd's, and the cgroup driver is {self.driver}: name a path, /team")
+        return _normal(parent)
 
     def _checked(self, parent: str) -> str:
-        path = _normal(parent)
+        path = self._path(parent)
         try:
             placing.check(self.top, path)
         except (PlaceRefused, OSError) as error:
             raise _refused(parent, error) from None
         return path
+
+
+class ScopedPlaces(Places):
+    """The same where systemd is in charge, as Docker's systemd driver."""
+
+    driver = DRIVERS[1]
+
+    def __init__(self, top: Cgroup, parent: str) -> None:
+        """Raises as Places does."""
+        self._slice = parent if scopes.is_slice(parent) else scopes.SLICE
+        self._scope = scopes.Scope.new(self._slice)
+        super().__init__(top, parent or scopes.SLICE)
+        self._own = self.parent if parent and not scopes.is_slice(parent) else ""
+
+    def command(self, words: list[str]) -> list[str]:
+        """In a new scope; the containers that are started from now on are in there too."""
+        self._scope = scopes.Scope.new(self._slice)
+        self.parent = self._own or self._scope.path
+        return self._scope.command(self.top, words)
+
+    async def entered(self, spawner: Spawner) -> None:
+        """Wait until systemd has made the scope. Raises EngineError; systemd-run has said why."""
+        if not await scopes.entered(self._scope.shims(self.top), spawner.pid, spawner.lives):
+            why = f"its words are one line above; --exec-opt {EXEC_OPT}={DRIVERS[0]} does without"
+            raise scopes.refused(self._scope, why)
+
+    @asynccontextmanager
+    async def held(self, container: Container, shim: Callable[[], int | None]) -> AsyncIterator[None]:
+        """A scope in the container's own slice is made for it alone. The spawner's is there as long as the spawner."""
+        scope = scopes.scope_at(os.path.dirname(container.cgroup))
+        if scope is None or not scopes.is_slice(container.host_config.get("CgroupParent") or ""):
+            yield
+            return
+        async with scopes.held(self.top, scope, shim):
+            yield
+
+    def open(self) -> None:
+        """Make the daemon's own parent, if that is a path."""
+        if self._own:
+            super().open()
+
+    def close(self) -> None:
+        """What was made for the daemon alone, and what an earlier one without systemd has left."""
+        for parent in filter(None, (self._own, PARENT)):
+            directories.remove_made(self.top.path + parent, (directories.KEPT, directories.MADE))
+
+    def _path(self, parent: str) -> str:
+        if scopes.is_slice(parent):
+            return scopes.Scope.new(parent).path
+        if parent.endswith(".slice"):
+            raise _refused(parent, "a slice has no path in front of its name, as in --cgroup-parent team.slice")
+        return _normal(parent)
+
+
+def choose(top: Cgroup, parent: str, driver: str) -> Places:
+    """systemd's way where it is in charge, unless ``driver`` says otherwise. Raises InvalidArgument."""
+    make_room(top)
+    systemd = scopes.runs_here(top)
+    if driver == ScopedPlaces.driver and not systemd:
+        raise InvalidArgument(
+            f"--exec-opt {EXEC_OPT}={driver}: systemd is not in charge of the cgroups here: leave the option out"
+        )
+    return ScopedPlaces(top, parent) if systemd and driver != Places.driver else Places(top, parent)
 
 
 def make_room(top: Cgroup) -> None:
@@ -115,6 +206,6 @@ def _normal(parent: str) -> str:
         raise _refused(parent, error) from None
 
 
-def _refused(parent: str, error: PlaceRefused | OSError) -> InvalidArgument:
-    why = error.why if isinstance(error, PlaceRefused) else error.strerror
+def _refused(parent: str, error: PlaceRefused | OSError | str) -> InvalidArgument:
+    why = error if isinstance(error, str) else error.why if isinstance(error, PlaceRefused) else error.strerror
     return InvalidArgument(f"invalid cgroup parent (--cgroup-parent) {parent[:SHOWN]!r}: {why}")

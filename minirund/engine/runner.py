@@ -38,6 +38,7 @@ from minirund.errors import Conflict, EngineError, InvalidArgument
 
 log = logging.getLogger(__name__)
 
+Clients = list[tuple[wire.Attach | wire.Wait, int]]
 PAUSES = (0.0, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8)  # seconds before each try to launch: a new spawner needs some time
 KILLED = 137  # 128 + SIGKILL: how a container ends whose shim vanished
 
@@ -133,28 +134,28 @@ class Runner:
         begun, others = time.monotonic(), self._joined(container)
         place = await self._network.place(container, others.get("network"))
         live = self.live(container.id)
-        clients: list[tuple[wire.Attach | wire.Wait, int]] = []
+        clients: Clients = []
         try:
-            cgroup = self._places.next(container)
-            container = container.but(endpoint=place.endpoint, cgroup=cgroup, error="", oom_killed=False, ooms=0)
-            self._catalog.put(container)
-            await self._prepare(container, place, others)
+            container = container.but(endpoint=place.endpoint, error="", oom_killed=False, ooms=0)
+            container = await self._prepare(container, place, others)
             clients = live.take_held(removal=container.auto_remove)
             self._dismiss(live)
             live.awaited_removal = any(for_removal(client) for client, _ in clients)
-            await self._launch(container, place, clients)
+            await self._launch(container, place, others, clients)
             self.starts.observe(time.monotonic() - begun)
         except BaseException as error:
             self._not_started(container, place.endpoint, error)
             raise
 
-    async def _prepare(self, container: Container, place: Place, others: dict[str, Container]) -> None:
+    async def _prepare(self, container: Container, place: Place, others: dict[str, Container]) -> Container:
         """Small files of our own, written at once. The host's paths, maybe of a server that has gone: in a thread."""
+        container = self._catalog.put(container.but(cgroup=self._places.next(container)))
         with storage_errors(self.bundle(container).directory):
             if any(container.host_config.get(key) for key in resources.HOSTS_PATHS):
                 await asyncio.to_thread(self._preparation.write, container, place, others)
             else:
                 self._preparation.write(container, place, others)
+        return container
 
     def _joined(self, container: Container) -> dict[str, Container]:
         host, found = container.host_config, {}
@@ -167,9 +168,7 @@ class Runner:
                 found[kind] = other
         return found
 
-    async def _launch(
-        self, container: Container, place: Place, clients: list[tuple[wire.Attach | wire.Wait, int]]
-    ) -> None:
+    async def _launch(self, container: Container, place: Place, others: dict[str, Container], clients: Clients) -> None:
         """Launch, and once more if nobody says a word: the spawner, or the shim, was killed at that moment."""
         bundle = self.bundle(container)
         has_netns = place.descriptor >= 0
@@ -178,11 +177,13 @@ class Runner:
         try:
             for pause in PAUSES:
                 await asyncio.sleep(pause)
-                shim, word = await self._ask(container, message, [os.dup(descriptor) for descriptor in spare])
+                async with self._places.held(container, bundle.read_shim_pid):
+                    shim, word = await self._ask(container, message, [os.dup(descriptor) for descriptor in spare])
                 if word is not None:
                     break
                 shim.close()
                 await asyncio.to_thread(clear_cgroup, self.cgroup(container))
+                container = await self._prepare(container, place, others)  # a new spawner may have another place
             self._judge(container, shim, word)
         finally:
             wire.close_all(spare)

@@ -7,6 +7,9 @@ from ipaddress import IPv4Interface
 
 from minirund.bundle import Bundle
 
+EXEC_OPT = "native.cgroupdriver"
+DRIVERS = ("cgroupfs", "systemd")
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -24,6 +27,8 @@ class Settings:
     registry_mirrors: tuple[str, ...] = ()
     cgroup_parent: str = ""
     """Of the containers' cgroups, below the cgroup v2 mount; "" for the daemon's choice (places.py)."""
+    cgroup_driver: str = ""
+    """One of DRIVERS; "" for systemd where that is in charge (places.py)."""
     max_unpacked_size: int | None = None
     layer_size: int = 0
     """Bytes that a container may write to its own layer where it asks for nothing; 0 for no limit."""

@@ -32,6 +32,7 @@ Command = Callable[[int, tuple[int, int]], list[str]]
 Descriptors = tuple[int, ...] | list[int]
 ExecAnswer = wire.ExecStarted | wire.ExecFailed
 SHORT_LIFE = 1.0  # seconds
+GOODBYE_SECONDS = 10.0
 PATIENCE, LOOKS = 5.0, 50
 """After so many seconds without an answer it is looked whether the shim reads what it is told, so many times within as
 many seconds. A shim reads at once whatever its container does, unless it is stopped (SIGSTOP) or stuck somewhere."""
@@ -139,6 +140,10 @@ class Spawner:
         """The process, 0 for none."""
         return self._process.pid if self._process else 0
 
+    def lives(self) -> bool:
+        """Whether the process has not ended."""
+        return self._process is not None and self._process.poll() is None
+
     def start(self) -> None:
         """Start the process; it is ready when it reads."""
         channel, theirs = wire.Channel.pair()
@@ -176,11 +181,14 @@ class Spawner:
             self.start()  # else at the next Launch: one that can't live is not started over and over
 
     def stop(self) -> None:
-        """Let it end; the shims go on."""
+        """Let it end; the shims go on. One that has not come to its work, as systemd does not answer, is killed."""
         self._stopping = True
         if self._link:
             self._link.close()
         if self._process:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(GOODBYE_SECONDS)
+            self._process.kill()
             self._process.wait()
 
 

@@ -51,6 +51,7 @@ def refused(found: tuple[int, str], words: str) -> None:
         ({"max-unpacked-size": "much"}, "max-unpacked-size"),
         ({"network-pool": "x"}, "network-pool"),
         ({"bridge": 7}, "bridge"),
+        ({"exec-opts": ["native.cgroupdriver=x"]}, "--exec-opt native.cgroupdriver=x: known are"),
     ],
     ids=str,
 )
@@ -76,6 +77,8 @@ def test_daemon_json(own_host: DaemonHost, config: Any, words: str) -> None:
         (["-H", "fd://"], "no sockets were passed"),
         (["-H", "unix:///" + "x" * 200], "can't listen on"),
         (["--group", "nosuchgroup"], "no such group"),
+        (["--exec-opt", "native.cgroupdriver=systemd"], "systemd is not in charge of the cgroups here"),
+        (["--cgroup-parent", "team.slice"], "slices are systemd's, and the cgroup driver is cgroupfs"),
         (["--max-unpacked-size", "much"], "not a size"),
         (["--network-pool", "-1"], "--network-pool -1"),
         (["--storage-opt", "overlay2.size=x"], "invalid size: 'x'"),

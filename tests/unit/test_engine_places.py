@@ -9,7 +9,7 @@ from engine_records import a_container
 
 from cgroups.cgroup import Cgroup
 from minirund.bundle import Bundle
-from minirund.engine.places import Places, clear_cgroup, recorded
+from minirund.engine.places import Places, ScopedPlaces, choose, clear_cgroup, recorded
 from minirund.errors import InvalidArgument
 
 ID = a_container().id
@@ -62,6 +62,65 @@ def test_the_daemons_parent_is_made_and_goes_only_if_it_was_made_here(places: Pl
     Path(places.top.path, "minirund/child").mkdir()
     places.close()
     assert Path(places.top.path, "minirund/child").is_dir()
+
+
+def test_a_slice_is_refused_without_systemd(places: Places) -> None:
+    for refused in (lambda: places.check({"CgroupParent": "x.slice"}), lambda: Places(places.top, "x.slice")):
+        with pytest.raises(
+            InvalidArgument, match=r"'x\.slice': slices are systemd's, and the cgroup driver is cgroupfs"
+        ):
+            refused()
+    assert places.next(a_container(host_config={"CgroupParent": "/x.slice"})) == f"/x.slice/{ID}"
+
+
+def test_the_driver_is_cgroupfs_where_systemd_does_not_run(places: Places) -> None:
+    assert [choose(places.top, "", driver).driver for driver in ("", "cgroupfs")] == ["cgroupfs", "cgroupfs"]
+    with pytest.raises(InvalidArgument, match=r"^--exec-opt native\.cgroupdriver=systemd: systemd is not in charge"):
+        choose(places.top, "", "systemd")
+
+
+def test_with_systemd_every_spawner_has_a_scope_and_its_containers_are_in_it(places: Places) -> None:
+    scoped, found = ScopedPlaces(places.top, ""), set()
+    for _ in range(2):
+        words = scoped.command(["spawner"])
+        scope, ident = scoped.next(a_container()).rsplit("/", 1)
+        assert ident == ID
+        assert f"{places.top.path}{scope}/shims" in words
+        found.add(scope)
+    assert len(found) == 2
+    assert {scope.rsplit("-", 1)[0] for scope in found} == {"/system.slice/minirund"}
+
+
+def test_with_systemd_the_daemons_slice_or_path_is_where_containers_are(places: Places) -> None:
+    for parent, start in (("a-b.slice", "/a.slice/a-b.slice/minirund-"), ("/team", f"/team/{ID}")):
+        scoped = ScopedPlaces(places.top, parent)
+        scoped.command([])
+        assert scoped.next(a_container()).startswith(start)
+        scoped.open()
+        assert Path(places.top.path, "team").is_dir() == (parent == "/team")
+        scoped.close()
+        assert not Path(places.top.path, "team").exists()
+
+
+def test_with_systemd_a_container_in_a_slice_has_a_scope_of_its_own(places: Places) -> None:
+    scoped = ScopedPlaces(places.top, "")
+    asked = {"CgroupParent": "team.slice"}
+    scoped.check(asked)
+    first, second = (scoped.next(a_container(host_config=asked)) for _ in range(2))
+    assert first != second
+    assert first.startswith("/team.slice/minirund-") and first.endswith(f".scope/{ID}")
+    with pytest.raises(InvalidArgument, match="should be a valid slice"):
+        scoped.check({"CgroupParent": "-team.slice"})
+    with pytest.raises(InvalidArgument, match=r"'/team\.slice': a slice has no path in front"):
+        scoped.check({"CgroupParent": "/team.slice"})
+
+
+def test_what_a_daemon_without_systemd_left_goes_with_a_daemon_that_has_it(places: Places) -> None:
+    places.open()
+    scoped = ScopedPlaces(places.top, "")
+    scoped.open()
+    scoped.close()
+    assert not Path(places.top.path, "minirund").exists()
 
 
 def test_an_older_versions_bundle_names_its_cgroup(tmp_path: Path, places: Places) -> None:

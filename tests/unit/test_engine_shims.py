@@ -19,7 +19,7 @@ import pytest
 from minirund import wire
 from minirund.bundle import Bundle
 from minirund.engine import shims
-from minirund.engine.shims import Link, Shim, connect
+from minirund.engine.shims import Link, Shim, Spawner, connect
 from minirund.engine.waiters import Live, answer, hang_up, hung_up
 from minirund.errors import EngineError
 
@@ -240,6 +240,21 @@ def test_a_start_that_failed_is_no_end() -> None:
         assert await shim.first_word() == wire.Failed("mount /proc", 1)
         await until(lambda: not shim.open)
         assert heard.exits == []
+
+    run(work)
+
+
+def test_a_spawner_that_does_not_come_to_its_work_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where systemd, which is asked for a place first, does not answer."""
+    monkeypatch.setattr(shims, "GOODBYE_SECONDS", 0.1)
+
+    async def work() -> None:
+        spawner = Spawner(lambda control, limits: ["sleep", "600"], -1)
+        spawner.start()
+        assert spawner.lives()
+        spawner.stop()
+        assert not spawner.lives()
+        assert not Path(f"/proc/{spawner.pid}").exists()
 
     run(work)
 

@@ -34,6 +34,8 @@ def settings(*words: str, config: Any = None, where: Path) -> Settings:
         ([], {"max-unpacked-size": 1024}, "max_unpacked_size", 1024),
         (["--storage-opt", "overlay2.size=10G"], {}, "layer_size", 10 << 30), ([], {}, "layer_size", 0),
         ([], {"storage-opts": ["overlay2.size=1g", "overlay2.size=2g"]}, "layer_size", 2 << 30),
+        (["--exec-opt", "native.cgroupdriver=systemd"], {}, "cgroup_driver", "systemd"), ([], {}, "cgroup_driver", ""),
+        ([], {"exec-opts": ["native.cgroupdriver=cgroupfs"]}, "cgroup_driver", "cgroupfs"),
         (["--network-pool", "0"], {}, "pool_size", 0), ([], {"network-pool": 7}, "pool_size", 7),
         (["--metrics-addr", "127.0.0.1:9323"], {}, "metrics_addr", ("127.0.0.1", 9323)),
         (["--metrics-addr", "[::1]:0"], {}, "metrics_addr", ("::1", 0)),
@@ -67,6 +69,8 @@ def test_settings(tmp_path: Path, words: list[str], config: Any, name: str, valu
         (["--storage-opt", "size=1g"], {}, "overlay2: unknown option size: known is overlay2.size"),
         ([], {"storage-opts": ["overlay2.size=x"]}, "invalid size: 'x'"),
         ([], {"storage-opts": "overlay2.size=1g"}, "must be a list"),
+        (["--exec-opt", "native.cgroupdriver=other"], {}, "known are native.cgroupdriver=cgroupfs and"),
+        (["--exec-opt", "systemd"], {}, "--exec-opt systemd: known are"), ([], {"exec-opts": "x"}, "must be a list"),
         ([], {"log-level": "loud"}, "log level 'loud'"),
     ],
 )  # fmt: skip
