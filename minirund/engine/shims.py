@@ -16,6 +16,7 @@ import resource
 import signal
 import socket
 import subprocess
+import sys
 import termios
 import time
 from collections import deque
@@ -34,8 +35,10 @@ ExecAnswer = wire.ExecStarted | wire.ExecFailed
 SHORT_LIFE = 1.0  # seconds
 GOODBYE_SECONDS = 10.0
 PATIENCE, LOOKS = 5.0, 50
-"""After so many seconds without an answer it is looked whether the shim reads what it is told, so many times within as
-many seconds. A shim reads at once whatever its container does, unless it is stopped (SIGSTOP) or stuck somewhere."""
+"""In so many seconds it is looked so many times whether a shim reads what it is told. It does so at once whatever its
+container does, unless it is stopped (SIGSTOP) or stuck, or has much to do: execs may wait for each other."""
+EXEC_PATIENCE = 3 * PATIENCE
+"""Seconds for an exec to start before that is looked at; some take longer, on a server or a processor that is slow."""
 
 
 class Link:
@@ -80,12 +83,12 @@ class Link:
         self._loop.remove_writer(self._channel.fileno())
 
     @property
-    def unread(self) -> bool:
-        """Whether the other side has not read all that it was sent. Source: unix(7), SIOCOUTQ."""
+    def unread(self) -> int:
+        """How much the other side has still to read; it gets less with each message read. Source: unix(7), SIOCOUTQ."""
         if not self.open:
-            return False
-        waiting = fcntl.ioctl(self._channel.fileno(), termios.TIOCOUTQ, bytes(4))
-        return bool(self._outbox) or any(waiting)
+            return 0
+        sent = fcntl.ioctl(self._channel.fileno(), termios.TIOCOUTQ, bytes(4))
+        return int.from_bytes(sent, sys.byteorder) + len(self._outbox)
 
     def catch_up(self) -> None:
         """Read what is there now."""
@@ -227,12 +230,18 @@ class Shim:
             return None
 
     async def reads(self) -> bool:
-        """Whether it reads what it is told. False after ``PATIENCE`` seconds. What it is told here changes nothing."""
+        """Whether it reads what it is told, be it slowly. False after ``PATIENCE`` seconds without a message read.
+
+        What it is told here changes nothing.
+        """
         self.send(wire.Signal(0))
+        before = self._link.unread
         for _ in range(LOOKS):
-            if not self._link.unread:
-                return True
             await asyncio.sleep(PATIENCE / LOOKS)
+            now = self._link.unread
+            if now < before or not now:
+                return True
+            before = now
         return False
 
     def send(self, message: wire.Message, descriptors: Descriptors = ()) -> None:
@@ -247,12 +256,12 @@ class Shim:
         ``heard`` is called as soon as the answer is read, which may be in a `catch_up`. Raises EngineError if the shim
         vanishes meanwhile, TimeoutError if it does not read.
         """
-        message.until = time.monotonic() + 2 * PATIENCE
+        message.until = time.monotonic() + EXEC_PATIENCE + PATIENCE
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._answers[message.id] = answer, heard
         self.send(message, descriptors)
         try:
-            while not (await asyncio.wait((answer,), timeout=PATIENCE))[0]:
+            while not (await asyncio.wait((answer,), timeout=EXEC_PATIENCE))[0]:
                 if not await self.reads() and not answer.done():
                     raise TimeoutError
             return answer.result()  # type: ignore[no-any-return]

@@ -160,8 +160,13 @@ def test_a_shim_s_life() -> None:
     run(work)
 
 
-def test_a_shim_that_does_not_read_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shims, "PATIENCE", 0.05)
+    monkeypatch.setattr(shims, "EXEC_PATIENCE", 0.05)
+
+
+def test_a_shim_that_does_not_read_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    impatient(monkeypatch)
 
     async def work() -> None:
         ours, theirs = pair()
@@ -178,7 +183,7 @@ def test_a_shim_that_does_not_read_is_not_waited_for(monkeypatch: pytest.MonkeyP
 
 
 def test_a_shim_that_reads_may_take_its_time_until_it_reads_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shims, "PATIENCE", 0.05)
+    impatient(monkeypatch)
 
     async def work() -> None:
         ours, theirs = pair()
@@ -193,6 +198,22 @@ def test_a_shim_that_reads_may_take_its_time_until_it_reads_no_more(monkeypatch:
         assert await asking[0] == wire.ExecStarted("slow", 7)
         with pytest.raises(TimeoutError):
             await asking[1]
+        shim.close()
+        theirs.close()
+
+    run(work)
+
+
+def test_a_shim_that_reads_slowly_reads() -> None:
+    async def work() -> None:
+        ours, theirs = pair()
+        shim = Shim("c", ours, Heard())
+        for _ in range(20):
+            shim.send(wire.Signal(1))
+        asking = asyncio.create_task(shim.reads())
+        await asyncio.sleep(0)
+        theirs.receive()
+        assert await asking is True
         shim.close()
         theirs.close()
 
