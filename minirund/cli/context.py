@@ -37,7 +37,9 @@ class Context:
                 raise Failure(str(error)) from None
         return self._client
 
-    def for_each(self, names: Sequence[str], action: object) -> int:
+    def for_each(
+        self, names: Sequence[str], action: object, *, echo: bool = True, missing_is_fine: bool = False
+    ) -> int:
         """Do ``action(name)`` for every name and print the name; errors are reported and the rest still done."""
         from minirund.client import ApiError
 
@@ -45,10 +47,11 @@ class Context:
         for name in names:
             try:
                 action(name)  # type: ignore[operator]
-                say(name)
+                if echo:
+                    say(name)
             except ApiError as error:
                 warn(f"Error response from daemon: {error.message}")
-                code = 1
+                code = code if error.status == 404 and missing_is_fine else 1
         return code
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import sys
 
-from minirund.cli.context import say, warn
+from minirund.cli.context import say
 from minirund.cli.failure import Failure
 from minirund.cli.options import Command, Opt
 from minirund.cli.reference import split
 from minirund.cli.values import filters
-from minirund.client import ApiError, quote
+from minirund.client import quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -107,15 +107,12 @@ def tag(context: Context, args: Parsed) -> int:
 def remove(context: Context, args: Parsed) -> int:
     """Remove names, and images that have none left."""
     query = {"force": args.value("force"), "noprune": args.value("no-prune")}
-    code = 0
-    for name in args.rest:
-        try:
-            for change in context.client.delete(f"/images/{quote(name, b'/:@')}", query) or ():
-                say(f"Deleted: {change['Deleted']}" if change.get("Deleted") else f"Untagged: {change['Untagged']}")
-        except ApiError as error:
-            warn(f"Error response from daemon: {error.message}")
-            code = code if error.status == 404 and args.flag("force") else 1
-    return code
+
+    def one(name: str) -> None:
+        for change in context.client.delete(f"/images/{quote(name, b'/:@')}", query) or ():
+            say(f"Deleted: {change['Deleted']}" if change.get("Deleted") else f"Untagged: {change['Untagged']}")
+
+    return context.for_each(args.rest, one, echo=False, missing_is_fine=args.flag("force"))
 
 
 def load(context: Context, args: Parsed) -> int:

@@ -54,15 +54,7 @@ def remove(context: Context, args: Parsed) -> int:
     def one(name: str) -> None:
         context.client.delete(f"/containers/{quote(name.strip('/'))}", query)
 
-    code = 0
-    for name in args.rest:
-        try:
-            one(name)
-            say(name)
-        except ApiError as error:
-            warn(f"Error response from daemon: {error.message}")
-            code = code if error.status == 404 and args.flag("force") else 1
-    return code
+    return context.for_each(args.rest, one, missing_is_fine=args.flag("force"))
 
 
 def rename(context: Context, args: Parsed) -> int:
@@ -82,14 +74,7 @@ def wait(context: Context, args: Parsed) -> int:
     """Print the exit code of each container once it has stopped."""
     from minirund.cli.session import code_of, patiently
 
-    code = 0
-    for name in args.rest:
-        try:
-            say(str(code_of(patiently(_waiter(context, name)))))
-        except ApiError as error:
-            warn(f"Error response from daemon: {error.message}")
-            code = 1
-    return code
+    return context.for_each(args.rest, lambda name: say(str(code_of(patiently(_waiter(context, name))))), echo=False)
 
 
 def _waiter(context: Context, name: str) -> Callable[[], object]:
