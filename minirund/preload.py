@@ -1,9 +1,9 @@
 """What a daemon loads as soon as it has answered: the modules that its first requests will need, one at a time.
 
-A start waits for none of them, and no request should: so they are imported on the event loop while nothing else is to
-be done. A request that comes before them imports what it needs itself. That they come at all, and soon, has a second
-reason: a daemon that lives for months holds the code that it began with. A disk that fails, or a newer version that is
-unpacked over it, would otherwise meet it halfway.
+A start waits for none of them, and no request should: so they are imported on the event loop, soon, and others are
+served between two of them. A request that is earlier imports what it needs itself. Not to leave it at that has a second
+reason: a daemon that lives for months should hold all of the code that it began with, before its disk fails or a newer
+version is unpacked over it.
 
 aiohttp is left to the first pull, FastAPI to a process of its own (``minirund/api/docs.py``).
 """

@@ -1,6 +1,6 @@
 """Answers: JSON that is written once, streams that end when their reader goes, and no answer at all.
 
-FastAPI's schemas describe the answers at /docs; they don't check them. What the engine returns is plain data already,
+The schemas describe the answers at /docs; they don't check them. What the engine returns is plain data already,
 and a second pass through pydantic would cost more than the engine's own work.
 """
 
