@@ -26,6 +26,7 @@ from netns.veth import Endpoint, connect
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 10.0  # seconds between refills that fail
 REST = 0.01  # seconds before a refill: whoever took one is busy starting a container, and should have the processor
+LONG_REST = 0.05  # the same while half of them are there: a short container has come and gone by then
 
 Entry = tuple[NetworkNamespace, Endpoint]
 
@@ -124,7 +125,7 @@ class ReadyPool:
     def _refill(self) -> None:
         pause = FIRST_PAUSE
         while self._wait_until_wanted():
-            time.sleep(REST)
+            time.sleep(REST if len(self) < self._size // 2 else LONG_REST)
             try:
                 entry = self.make()
             except (NetworkError, OSError, RuntimeError):  # RuntimeError: no thread can be started

@@ -2,9 +2,9 @@
 
 A shim's memory is ours, but for the pages that it or we write to after the fork. So this process does as little as can
 be: it makes a pipe, forks, and reads from the pipe: a byte when the shim takes a start, the end when that start is
-over (or the shim killed). The next fork comes then, out of the way of the start, or at once if another start waits.
-A fork of us costs some 50 pages; where the spawner itself forked, every shim paid another 120 for the spawner's work on
-the next start.
+over (or the shim killed). The next fork comes a moment later, out of the way of the start and of the program, or at
+once if another start waits. A fork of us costs some 50 pages; where the spawner itself forked, every shim paid another
+120 for the spawner's work on the next start.
 
 Nothing has to be told: the door's end, which comes with the spawner's, is the end of the shim that waits, and ours.
 """
@@ -24,6 +24,8 @@ from minirund.runtime.context import Host
 from minirund.runtime.init import failure
 from minirund.runtime.start import Born, Start, memfd, receive
 
+REST = 0.01
+"""Seconds from a start's end to the next fork, unless somebody waits for it: the new program comes first."""
 REHEARSALS = 10  # Python 3.11 rewrites code after 8 calls
 
 
@@ -42,6 +44,7 @@ def run(door: socket.socket, host: Host) -> NoReturn:
         os.close(told)
         if os.read(progress, 1):
             select.select([door, progress], [], [])
+            select.select([door], [], [], REST)
         os.close(progress)
     os._exit(0)
 
