@@ -7,7 +7,7 @@ default", so what reaches the engine is only what differs from it (``plain``): a
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
 
@@ -17,7 +17,11 @@ Json = dict[str, Any]
 class Body(BaseModel):
     """A request's body, or an object in it."""
 
-    model_config = ConfigDict(extra="allow", strict=True, use_attribute_docstrings=False)
+    model_config = ConfigDict(extra="allow", strict=True, frozen=True, use_attribute_docstrings=False)
+
+    def __deepcopy__(self, memo: Any = None) -> Self:
+        """A default that is a body serves every request: nobody writes to one (``frozen``). pydantic would copy it."""
+        return self
 
     @model_validator(mode="before")
     @classmethod
