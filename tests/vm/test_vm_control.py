@@ -55,7 +55,7 @@ TOP = Path("/sys/fs/cgroup")
             "--cgroup-conf rdma.max: 'mlx5_0 hca_handle=2': the kernel says no such device",
         ),
         ("misc.max=sev 1", "--cgroup-conf misc.max: 'sev 1': the kernel says invalid argument"),
-        ("io.max=1:77 rbps=9", "--cgroup-conf io.max: '1:77 rbps=9': the kernel says no such device"),
+        ("io.max=4000:1 rbps=9", "--cgroup-conf io.max: '4000:1 rbps=9': the kernel says no such device"),
     ],
 )
 def test_what_the_kernel_does_not_take_leaves_nothing(name: str, word: str, message: str) -> None:
