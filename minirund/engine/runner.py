@@ -19,7 +19,7 @@ from cgroups.cgroup import Cgroup
 from cgroups.errors import CgroupError
 from minirund import wire
 from minirund.bundle import Bundle
-from minirund.engine import lifecycle, policy, resources, shims
+from minirund.engine import lifecycle, policy, resources, shims, stopped
 from minirund.engine.catalog import Catalog, not_running
 from minirund.engine.events import Events
 from minirund.engine.exposition import Histogram
@@ -197,6 +197,8 @@ class Runner:
         live.shim = shim
         live.ended.clear()
         self._spawner.launch(message, [theirs.detach(), *descriptors])
+        while not await shim.spoke():
+            await asyncio.to_thread(stopped.end, self._spawner.pid, container.id)
         return shim, await shim.first_word()
 
     def _judge(self, container: Container, shim: Shim, word: wire.Started | wire.Failed | wire.State | None) -> None:

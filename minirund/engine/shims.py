@@ -37,8 +37,8 @@ GOODBYE_SECONDS = 10.0
 PATIENCE, LOOKS = 5.0, 50
 """In so many seconds it is looked so many times whether a shim reads what it is told. It does so at once whatever its
 container does, unless it is stopped (SIGSTOP) or stuck, or has much to do: execs may wait for each other."""
-EXEC_PATIENCE = 3 * PATIENCE
-"""Seconds for an exec to start before that is looked at; some take longer, on a server or a processor that is slow."""
+START_PATIENCE = 3 * PATIENCE
+"""Seconds for a container or an exec to start before it is looked at who is to do it. Some starts take longer."""
 
 
 class Link:
@@ -222,6 +222,10 @@ class Shim:
         """Whether it can still be spoken to."""
         return self._link.open
 
+    async def spoke(self) -> bool:
+        """Whether its first word, or its end, came in ``START_PATIENCE``."""
+        return bool((await asyncio.wait((self._first,), timeout=START_PATIENCE))[0])
+
     async def first_word(self) -> wire.Started | wire.Failed | wire.State | None:
         """What the shim says first; None if it vanished before."""
         try:
@@ -256,12 +260,12 @@ class Shim:
         ``heard`` is called as soon as the answer is read, which may be in a `catch_up`. Raises EngineError if the shim
         vanishes meanwhile, TimeoutError if it does not read.
         """
-        message.until = time.monotonic() + EXEC_PATIENCE + PATIENCE
+        message.until = time.monotonic() + START_PATIENCE + PATIENCE
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._answers[message.id] = answer, heard
         self.send(message, descriptors)
         try:
-            while not (await asyncio.wait((answer,), timeout=EXEC_PATIENCE))[0]:
+            while not (await asyncio.wait((answer,), timeout=START_PATIENCE))[0]:
                 if not await self.reads() and not answer.done():
                     raise TimeoutError
             return answer.result()  # type: ignore[no-any-return]

@@ -474,6 +474,19 @@ def test_an_exec_does_not_wait_for_a_shim_that_does_not_read(host: DaemonHost) -
     assert host.cli("rm", "-f", ident).returncode == 0
 
 
+@pytest.mark.parametrize("titles", [("minirund-spawner", "minirund-zygote"), ("minirund-zygote",)])
+def test_a_start_does_not_wait_for_who_is_stopped(host: DaemonHost, titles: tuple[str, ...]) -> None:
+    """The spawner, the zygote, and the shim that waits, whose title is the zygote's still."""
+    until(lambda: len(processes(host, "minirund-zygote")) == 2, "no shim waits")
+    pids = [pid for title in titles for pid in processes(host, title)]
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    done = host.cli("run", "--rm", "busybox", "echo", "on")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "on\n", "")
+    assert all(is_gone(pid) for pid in pids)
+    soak.agree(host)
+
+
 def test_containers_whose_shims_are_stopped_can_be_ended(host: DaemonHost) -> None:
     words = {"end": ("kill",), "stop": ("stop", "-t", "1"), "force": ("rm", "-f")}
     idents = {name: run(host, "--name", name, "busybox", "sleep", "1000") for name in words}

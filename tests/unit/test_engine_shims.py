@@ -162,7 +162,7 @@ def test_a_shim_s_life() -> None:
 
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shims, "PATIENCE", 0.05)
-    monkeypatch.setattr(shims, "EXEC_PATIENCE", 0.05)
+    monkeypatch.setattr(shims, "START_PATIENCE", 0.05)
 
 
 def test_a_shim_that_does_not_read_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
