@@ -19,7 +19,7 @@ from collections.abc import Iterable
 from ipaddress import IPv4Address
 from typing import NamedTuple
 
-from minirund.engine import hostfiles
+from minirund.engine.hostfiles import Followed
 from minirund.engine.records import Container, Endpoint, Json
 from minirund.engine.settings import Settings
 from minirund.engine.store import Store
@@ -56,6 +56,7 @@ class Network:
     def __init__(self, settings: Settings, store: Store, in_use: Iterable[str]) -> None:
         """Makes the bridge what it should be. ``in_use``: addresses of containers that run. Raises EngineError."""
         self._settings = settings
+        self._resolvers = Followed("/etc/resolv.conf"), Followed("/run/systemd/resolve/resolv.conf")
         self.id = store.fact("network bridge", lambda: secrets.token_hex(32))
         try:
             self.bridge = ensure_bridge(settings.bridge, settings.bip)
@@ -121,11 +122,11 @@ class Network:
         """The text of its /etc/resolv.conf."""
         host, own = container.host_config, self._settings
         return resolv_conf(
-            hostfiles.read("/etc/resolv.conf"),
+            self._resolvers[0].text(),
             host.get("Dns") or own.dns,
             host.get("DnsSearch") or own.dns_search,
             host.get("DnsOptions") or own.dns_options,
-            hostfiles.read("/run/systemd/resolve/resolv.conf"),
+            self._resolvers[1].text(),
         )
 
     def list(self) -> list[Json]:

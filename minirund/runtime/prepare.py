@@ -32,11 +32,11 @@ CARRIED_OUT = ("seccomp", "resources")
 
 
 class Cache:
-    """Programs for the kernel by the text they were made from, as descriptors; the oldest goes first."""
+    """Programs for the kernel by what they were made from, as descriptors; the oldest goes first."""
 
     def __init__(self, full_library: Callable[[], None]) -> None:
         self._full_library = full_library
-        self._kept: dict[str, int] = {}
+        self._kept: list[tuple[Any, int]] = []
 
     def filter(self, profile: dict[str, Any], keep_projects: bool) -> int:
         """A memfd with the seccomp program for a profile, {} for none; it stays ours. Raises StepFailed, OSError."""
@@ -51,12 +51,13 @@ class Cache:
         return self._have(rules, lambda: device_programs.load_or_explain(device_programs.program(rules)))
 
     def _have(self, source: Any, make: Callable[[], int]) -> int:
-        key = json.dumps(source)
-        if key not in self._kept:
-            self._kept[key] = make()
-            if len(self._kept) > CACHED:
-                os.close(self._kept.pop(next(iter(self._kept))))
-        return self._kept[key]
+        for kept, descriptor in reversed(self._kept):
+            if kept == source:
+                return descriptor
+        self._kept.append((source, make()))
+        if len(self._kept) > CACHED:
+            os.close(self._kept.pop(0)[1])
+        return self._kept[-1][1]
 
 
 class Preparation:
