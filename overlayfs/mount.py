@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -30,6 +31,8 @@ EMPTY = ("empty", "empty2")  # directories in it with nothing inside, where the 
 # Spelled out, since a kernel may be built with other defaults: the upper directory then holds whole files and
 # directories, without references to layers below, so that it can be read and packed by itself.
 PLAIN = ("index=off", "metacopy=off", "redirect_dir=off")
+VOLATILE = "volatile"
+"""An option: nothing is synced, not for fsync(2) inside either. For an upper directory that no power cut need spare."""
 
 
 class HasLink(Protocol):
@@ -108,6 +111,15 @@ def describe(
         lower = (f"{os.path.abspath(rw)}/upper", *lower)
     # Without an upper directory the kernel wants two lower ones.
     return OverlayMount(_links(root), lower + EMPTY[len(lower) :], extra=extra)
+
+
+def forget_volatile(work: str) -> None:
+    """Take away the mark of an earlier volatile mount, which the kernel leaves so that nobody trusts what was not
+    synced. For who knows that there was no power cut since."""
+    mark = f"{work}/work/incompat/{VOLATILE}"
+    with suppress(FileNotFoundError):
+        os.unlink(f"{mark}/dirty")
+        os.rmdir(mark)
 
 
 def create_rw(rw: str | Path) -> None:

@@ -102,7 +102,7 @@ class Engine:
         return engine
 
     def _rootfs(self, container: Container) -> Json:
-        return self.images.rootfs(container.layers, self._runner.bundle(container).rw_path, False)
+        return self.images.rootfs(container.layers, self._runner.bundle(container).rw_path, container.auto_remove)
 
     async def close(self) -> None:
         """Let go of everything but the containers."""

@@ -40,7 +40,7 @@ from minirund.registry.reference import Reference
 from overlayfs.content import ContentStore
 from overlayfs.flush import syncfs
 from overlayfs.layer import LayerStore
-from overlayfs.mount import describe
+from overlayfs.mount import PLAIN, VOLATILE, describe
 
 if TYPE_CHECKING:
     from minirund.engine.incoming import Incoming
@@ -151,10 +151,11 @@ class Images:
         """How many containers were made from it."""
         return sum(container.image_id == image_id for container in self._containers())
 
-    def rootfs(self, chain_ids: Iterable[str], rw: str, readonly: bool) -> Json:
-        """How a container's root file system is put together, as the bundle says it."""
+    def rootfs(self, chain_ids: Iterable[str], rw: str, volatile: bool) -> Json:
+        """How a container's root file system is put together, as the bundle says it. ``volatile``: one that a power cut
+        takes anyhow, so that nothing in it need be synced."""
         layers = [self.layers.get(chain) for chain in chain_ids]
-        return describe(self.layers.root, layers, rw, readonly and not rw).to_json()
+        return describe(self.layers.root, layers, rw, extra=(*PLAIN, *[VOLATILE] * volatile)).to_json()
 
     # ---- names ----
 

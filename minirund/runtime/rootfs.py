@@ -20,7 +20,7 @@ from typing import Any
 from minirund.errors import StepFailed
 from minirund.runtime import mounts, paths, syscalls
 from minirund.runtime.context import Context
-from overlayfs.mount import OverlayMount
+from overlayfs.mount import VOLATILE, OverlayMount, forget_volatile
 
 STRICT = ("proc", "sysfs")  # never mounted through a link: who can redirect /proc decides what a mask covers
 
@@ -56,6 +56,8 @@ def mount_root(ctx: Context) -> None:
         return
     mount = OverlayMount.from_json(overlay)
     upper = -1 if mount.upper is None else lock_upper(mount.upper)
+    if mount.work is not None and VOLATILE in mount.extra:  # a --rm container, which no power cut outlives
+        forget_volatile(mount.work)
     os.makedirs(path, exist_ok=True)
     os.chdir(mount.cwd)  # the layers are named relative to it, to fit into a page of options
     syscalls.mount("overlay", path, "overlay", 0, mount.options())

@@ -14,7 +14,7 @@ from overlay_mounts import facts, mounted, needs_root, tmpfs, unpack
 
 from overlayfs.diff import changes, write_tar
 from overlayfs.layer import Layer, LayerStore
-from overlayfs.mount import OverlayMount, create_rw, describe
+from overlayfs.mount import PLAIN, VOLATILE, OverlayMount, create_rw, describe, forget_volatile
 
 pytestmark = needs_root
 
@@ -178,3 +178,16 @@ def test_opaque_directories_over_layers(store: LayerStore, disk: Path) -> None:
         assert os.listdir(root / "etc/apt") == ["c"]
         (root / "etc/apt/a").write_text("a")
     assert listed(disk / "rw/upper", layers) == ["C /etc", "C /etc/apt", "A /etc/apt/a"]
+
+
+def test_a_volatile_mount_is_mounted_again_by_who_knows_that_nothing_is_lost(store: LayerStore, disk: Path) -> None:
+    create_rw(disk / "rw")
+    description = describe(store.root, unpack(store, BASE), disk / "rw", extra=(*PLAIN, VOLATILE))
+    forget_volatile(f"{disk}/rw/work")  # nothing to forget yet
+    with mounted(description, disk / "root") as root:
+        (root / "kept").write_text("kept")
+    with pytest.raises(OSError), mounted(description, disk / "root"):
+        pass
+    forget_volatile(f"{disk}/rw/work")
+    with mounted(description, disk / "root") as root:
+        assert (root / "kept").read_text() == "kept"

@@ -87,7 +87,8 @@ def test_loaded_found_and_there_after_a_restart(place: Place) -> None:
         assert len(list(images.layers.layers())) == 3
         assert images.config(one)["config"]["Labels"] == {"a": "1"}
         assert images.history(one)[0]["Tags"] == ["x:1"]
-        assert images.rootfs(one.layers, "", True)
+        assert "volatile" in images.rootfs(one.layers, "/rw", True)["extra"]
+        assert "volatile" not in images.rootfs(one.layers, "/rw", False)["extra"]
 
     place.do(look)
     place.do(look)
