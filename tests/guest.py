@@ -38,7 +38,18 @@ def api(method: str, path: str, body: dict[str, Any] | None = None) -> tuple[int
     return answer.status, json.loads(text) if text.startswith((b"{", b"[")) else text.decode()
 
 
-def disk_number(path: str = "/dev/vda") -> str:
+def root_disk() -> str:
+    """The whole disk that the root file system is on. QEMU's where that can't be told, as outside a guest."""
+    number = os.stat("/").st_dev
+    found = Path(f"/sys/dev/block/{os.major(number)}:{os.minor(number)}").resolve()
+    whole = found.parent if (found / "partition").exists() else found
+    return f"/dev/{whole.name}" if (whole / "queue").exists() else "/dev/vda"
+
+
+DISK = root_disk()
+
+
+def disk_number(path: str = DISK) -> str:
     """ "254:0": by which a cgroup's files know a disk."""
     number = os.stat(path).st_rdev
     return f"{os.major(number)}:{os.minor(number)}"

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from guest import IMAGE, cgroup_file, disk_number, minirun
+from guest import DISK, IMAGE, cgroup_file, disk_number, minirun
 
 SLOW = "/dev/nullb0"
 TRAITS = "nr_devices=1 gb=1 irqmode=2 completion_nsec=5000000 hw_queue_depth=1 submit_queues=1"
@@ -39,16 +39,16 @@ def seconds(name: str, *command: str) -> float:
 
 def test_nobody_is_faster_than_the_rate(name: str) -> None:
     """3 MiB at 1 MiB/s, then 60 operations at 20/s; the kernel lets some of the first second's through at once."""
-    minirun("run", "-d", "--name", name, "--device-write-bps", "/dev/vda:1mb", IMAGE, "sleep", "600")
+    minirun("run", "-d", "--name", name, "--device-write-bps", f"{DISK}:1mb", IMAGE, "sleep", "600")
     assert seconds(name, "dd", "if=/dev/zero", "of=/file", "bs=64k", "count=48", "conv=fsync") > 2
-    minirun("update", "--device-write-bps", "/dev/vda:0", "--device-read-bps", "/dev/vda:1mb", name)
+    minirun("update", "--device-write-bps", f"{DISK}:0", "--device-read-bps", f"{DISK}:1mb", name)
     assert seconds(name, "dd", "if=/file", "of=/dev/null", "bs=64k", "iflag=direct") > 2
-    minirun("update", "--device-read-bps", "/dev/vda:0", "--device-read-iops", "/dev/vda:20", name)
+    minirun("update", "--device-read-bps", f"{DISK}:0", "--device-read-iops", f"{DISK}:20", name)
     assert seconds(name, "dd", "if=/file", "of=/dev/null", "bs=4k", "count=60", "iflag=direct") > 2
-    minirun("update", "--device-read-iops", "/dev/vda:0", "--device-write-iops", "/dev/vda:20", name)
+    minirun("update", "--device-read-iops", f"{DISK}:0", "--device-write-iops", f"{DISK}:20", name)
     write = ("dd", "if=/dev/zero", "of=/file", "bs=4k", "count=60", "oflag=direct", "conv=notrunc")
     assert seconds(name, *write) > 2
-    minirun("update", "--device-write-iops", "/dev/vda:0", name)
+    minirun("update", "--device-write-iops", f"{DISK}:0", name)
     assert cgroup_file(name, "io.max") == ""
 
 
@@ -98,8 +98,8 @@ def test_the_weight_of_all_disks_is_in_the_files_of_both_ways(slow: str, name: s
 
 
 def test_a_disk_whose_scheduler_knows_no_weights_is_refused_by_name(name: str) -> None:
-    shown = minirun("create", "--name", name, "--blkio-weight-device", "/dev/vda:300", IMAGE, code=1)
-    assert "--blkio-weight-device /dev/vda:300: this disk's scheduler knows no weights, use bfq: modprobe bfq," in shown
+    shown = minirun("create", "--name", name, "--blkio-weight-device", f"{DISK}:300", IMAGE, code=1)
+    assert f"--blkio-weight-device {DISK}:300: this disk's scheduler knows no weights, use bfq: modprobe bfq," in shown
     assert f"/sys/dev/block/{disk_number()}/queue/scheduler" in shown
     assert len(shown.splitlines()) == 1
     assert name not in minirun("ps", "-a")

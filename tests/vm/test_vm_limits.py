@@ -11,7 +11,7 @@ import subprocess
 from collections.abc import Iterator
 
 import pytest
-from guest import IMAGE, MINIRUN, cgroup_file, disk_number, inspect, minirun
+from guest import DISK, IMAGE, MINIRUN, cgroup_file, disk_number, inspect, minirun
 
 from minirund.cli.update import NAMES
 
@@ -22,8 +22,8 @@ LIFTED = "rbps=max wbps=max riops=max wiops=max"
 
 
 def test_options_are_cgroup_files(name: str) -> None:
-    rates = (f"--device-{what} /dev/vda:{rate}" for what, rate in (("read-bps", "3mb"), ("write-bps", "2mb")))
-    counts = (f"--device-{what} /dev/vda:{rate}" for what, rate in (("read-iops", "300"), ("write-iops", "200")))
+    rates = (f"--device-{what} {DISK}:{rate}" for what, rate in (("read-bps", "3mb"), ("write-bps", "2mb")))
+    counts = (f"--device-{what} {DISK}:{rate}" for what, rate in (("read-iops", "300"), ("write-iops", "200")))
     options = (
         "--memory 64m --memory-reservation 32m --pids-limit 50 --cpus 0.5 --cpu-shares 2048 --cpuset-cpus 0 "
         f"--cpuset-mems 0 --blkio-weight 500 {' '.join((*rates, *counts))}"
@@ -64,12 +64,12 @@ UPDATES = (
     ("--pids-limit 7", {"pids.max": "7"}),
     ("--pids-limit -1", {"pids.max": "max"}),
     ("--blkio-weight 500", {"io.weight": "default 4950"}),
-    ("--device-write-bps /dev/vda:1mb", {"io.max": f"rbps=max wbps={MIB} riops=max wiops=max"}),
+    (f"--device-write-bps {DISK}:1mb", {"io.max": f"rbps=max wbps={MIB} riops=max wiops=max"}),
     (
-        "--device-read-bps /dev/vda:2mb --device-read-iops /dev/vda:30 --device-write-iops /dev/vda:20",
+        f"--device-read-bps {DISK}:2mb --device-read-iops {DISK}:30 --device-write-iops {DISK}:20",
         {"io.max": f"rbps={2 * MIB} wbps={MIB} riops=30 wiops=20"},
     ),
-    ("--device-write-bps /dev/vda:0", {"io.max": f"rbps={2 * MIB} wbps=max riops=30 wiops=20"}),
+    (f"--device-write-bps {DISK}:0", {"io.max": f"rbps={2 * MIB} wbps=max riops=30 wiops=20"}),
     ("--cgroup-conf memory.high=24M", {"memory.high": str(24 * MIB)}),
     ("--cgroup-conf memory.high= --cgroup-conf cpu.idle=1", {"memory.high": "max", "cpu.idle": "1"}),
 )
@@ -102,7 +102,7 @@ def test_an_update_that_the_kernel_refuses_changes_nothing(lasting: str) -> None
     before = {file: cgroup_file(lasting, file) for file in ("pids.max", "memory.high", "io.max")}
     for words, message in (
         ("--pids-limit 9 --cgroup-conf memory.high=much", "memory.high: 'much': the kernel says invalid argument"),
-        ("--pids-limit 9 --blkio-weight-device /dev/vda:300", "this disk's scheduler knows no weights, use bfq:"),
+        (f"--pids-limit 9 --blkio-weight-device {DISK}:300", "this disk's scheduler knows no weights, use bfq:"),
         ("--pids-limit 9 --device-read-bps /dev/nope:1mb", '"/dev/nope": no such file or directory'),
     ):
         shown = minirun("update", *words.split(), lasting, code=1)

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from guest import IMAGE, PYTHON, cgroup_file, minirun
+from guest import DISK, IMAGE, PYTHON, cgroup_file, disk_number, minirun
 from waiting import until
 
 SPIN = ("sh", "-c", "while :; do :; done")
@@ -170,13 +170,13 @@ def test_one_on_a_processor_is_seen_on_no_other(name: str) -> None:
 
 def test_a_device_outside_the_list_can_not_be_opened(name: str) -> None:
     """To make its node is allowed, as with Docker; the list is about what opens it."""
-    number = Path("/sys/block/vda/dev").read_text().strip().replace(":", " ")
+    number = disk_number().replace(":", " ")
     shell = f"mknod /disk b {number} && head -c 512 /disk"
     assert "Operation not permitted" in minirun("run", "--name", name, IMAGE, "sh", "-c", shell, code=1)
 
 
 def test_a_device_of_the_list_opens_as_far_as_its_letters_say(name: str) -> None:
-    minirun("run", "-d", "--name", name, "--device", "/dev/vda:/dev/disk:r", IMAGE, "sleep", "600")
+    minirun("run", "-d", "--name", name, "--device", f"{DISK}:/dev/disk:r", IMAGE, "sleep", "600")
     assert minirun("exec", name, "sh", "-c", "head -c 512 /dev/disk | wc -c") == "512\n"
     assert "Operation not permitted" in minirun("exec", name, "sh", "-c", ": >>/dev/disk", code=1)
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 import time
 
-from guest import IMAGE, api, cgroup_file, inspect, minirun
+from guest import DISK, IMAGE, api, cgroup_file, inspect, minirun
 from prometheus_client.parser import text_string_to_metric_families as parse
+from waiting import until
 
 SHARE = r"\d+% of the time"
 SECONDS = 40
@@ -54,7 +55,8 @@ def test_the_metrics_are_the_kernels(name: str) -> None:
     """What Prometheus reads, beside the files of the container's cgroup before and after."""
     limits = ("--memory", "64m", "--pids-limit", "9", "--cpus", "0.2", "--cgroup-conf", "memory.oom.group=1")
     minirun("run", "-d", "--name", name, *limits, IMAGE, "sh", "-c", "while :; do :; done")
-    time.sleep(0.5)
+    waited = "container_pressure_cpu_waiting_seconds_total"  # which the kernel adds up every two seconds
+    until(lambda: figures(name)[waited] > 0, "no pressure", SECONDS, pause=0.2)
     before = figures(name)
     ident, page = inspect(name)["Id"], api("GET", "/metrics")[1]
     after = figures(name)
@@ -62,7 +64,6 @@ def test_the_metrics_are_the_kernels(name: str) -> None:
     for key, low in before.items():
         assert low <= found[key] <= after[key], key
     assert found["container_cpu_cfs_throttled_periods_total"] > 0
-    assert found["container_pressure_cpu_waiting_seconds_total"] > 0
     fixed = {"spec_memory_limit_bytes": 64 << 20, "threads_max": 9, "threads": 1, "oom_events_total": 0}
     assert {key: found[f"container_{key}"] for key in fixed} == fixed
     assert 0 < found["container_memory_working_set_bytes"] <= found["container_memory_usage_bytes"] < 64 << 20
@@ -92,7 +93,7 @@ def test_the_memory_limit_is_named(name: str) -> None:
 
 def test_the_rate_of_a_device_is_named(name: str) -> None:
     write = "while :; do dd if=/dev/zero of=/file bs=64k count=64 oflag=direct; done"
-    minirun("run", "-d", "--name", name, "--device-write-bps", "/dev/vda:1mb", IMAGE, "sh", "-c", write)
-    why(name, rf"waits for I/O {SHARE}: held to its limit of 1MiB/s for writing on vda")
+    minirun("run", "-d", "--name", name, "--device-write-bps", f"{DISK}:1mb", IMAGE, "sh", "-c", write)
+    why(name, rf"waits for I/O {SHARE}: held to its limit of 1MiB/s for writing on {DISK[5:]}")
     counted = api("GET", f"/containers/{name}/stats?stream=0")[1]["blkio_stats"]["io_service_bytes_recursive"]
     assert sum(one["value"] for one in counted if one["op"] == "write") >= 1 << 20
