@@ -87,8 +87,8 @@ def test_every_file_by_name_is_taken_or_refused_by_name() -> None:
     """All that docs/limits.md lists, each by itself: as far as this kernel has it."""
     listed = {f"{part}.{each}".replace("SIZE", "2MB") for part, names in conf.FILES.items() for each in names}
     assert listed == VALUES.keys()
-    more = {"hugetlb.2MB.max", "hugetlb.2MB.rsvd.max", "rdma.max", "misc.max"}  # not handed on to our parent
-    there = {path.name for path in (TOP / "minirund").iterdir()} | more
+    more = {"hugetlb.2MB.max", "hugetlb.2MB.rsvd.max", "rdma.max", "misc.max"}  # not handed on by systemd
+    there = {path.name for path in (TOP / "system.slice").iterdir()} | more
     taken = set()
     for file, text in VALUES.items():
         body = {"Image": IMAGE, "HostConfig": {"CgroupConf": {file: text.replace("DISK", disk_number())}}}
