@@ -15,8 +15,9 @@ another of its name. The processes are in ``shims``, because a cgroup that hands
 
 `systemd-run` asks for the scope, waits until it is there, and becomes the spawner: so the process ID, the descriptors
 and the parent are what they would be without, and there is no bus to speak to. systemd answers while minirund.service
-is still starting: the scope's job waits for no other. At a shutdown the scope is stopped after the service: the daemon
-sees nothing of it, and restarts nothing.
+is still starting: the scope's job waits for nothing that the service has not waited for. At a shutdown all goes the
+other way: the scope is stopped after the service, so the daemon sees nothing of it and restarts nothing, and before
+network and file systems go.
 
 Sources: systemd.io/CGROUP_DELEGATION, systemd.scope(5), systemd.slice(5), systemd-run(1), sd_booted(3).
 """
@@ -46,7 +47,10 @@ SLICE = "system.slice"
 SHIMS = "shims"
 ANSWER_SECONDS = 30.0
 LOOK_SECONDS = 0.005
-PROPERTIES = ("Delegate=yes", "TasksMax=infinity", "TimeoutStopSec=10s", "Before=minirund.service")
+PROPERTIES = (
+    *("Delegate=yes", "TasksMax=infinity", "TimeoutStopSec=10s"),
+    *("Before=minirund.service", "After=basic.target network.target"),
+)
 ENTER = 'mkdir "$0" && echo $$ >"$0/cgroup.procs" && exec "$@"'
 LONGEST = 255
 _OURS = re.compile(r"(?:.*/)?([^/]+\.slice)/(minirund-[0-9a-f]{8}\.scope)")

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from guest import IMAGE, MINIRUN, inspect, minirun, systemctl
+from guest import IMAGE, MINIRUN, cgroup_file, inspect, minirun, systemctl
 
 UNITS = ("minirund.service", "minirund.socket")
 NEWER = os.environ.get("NEWER")
@@ -36,10 +36,17 @@ def come_back(before: int) -> None:
     minirun("version")
 
 
+def group_of(name: str) -> tuple[str, int]:
+    """A container's cgroup: path and inode, which tells whether it is still the same."""
+    path = Path(f"/proc/{inspect(name)['State']['Pid']}/cgroup").read_text().strip().removeprefix("0::")
+    return path, os.stat(f"/sys/fs/cgroup{path}").st_ino
+
+
 class Session:
     """`minirun exec -i` of a shell in a container, that stays open."""
 
     def __init__(self, name: str) -> None:
+        self.group = group_of(name)
         words = [MINIRUN, "exec", "-i", name, "sh", "-c", "while read x; do echo got $x; done"]
         self.process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
@@ -59,7 +66,8 @@ class Session:
 @pytest.fixture
 def session(name: str) -> Iterator[Session]:
     """An open session in a container that runs."""
-    minirun("run", "-d", "--name", name, IMAGE, "sh", "-c", "i=0; while true; do i=$((i+1)); echo $i; sleep 1; done")
+    counts = "i=0; while true; do i=$((i+1)); echo $i; sleep 1; done"
+    minirun("run", "-d", "--name", name, "--memory", "64m", IMAGE, "sh", "-c", counts)
     opened = Session(name)
     assert opened.works("before")
     yield opened
@@ -68,8 +76,10 @@ def session(name: str) -> Iterator[Session]:
 
 
 def check_undisturbed(name: str, session: Session, pid: int, code: int = 0) -> None:
-    """The same process, the same session, and a log without a gap."""
+    """The same process in the same cgroup with its limit, the same session, and a log without a gap."""
     assert inspect(name)["State"]["Pid"] == pid
+    assert session.group == group_of(name)
+    assert cgroup_file(name, "memory.max") == str(64 << 20)
     assert session.works("after")
     assert session.close() == code
     numbers = [int(line) for line in minirun("logs", name).split()]
