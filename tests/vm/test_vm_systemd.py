@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pytest
 from guest import IMAGE, inspect, minirun, systemctl
 
 SERVICE = "minirund.service"
@@ -74,6 +73,15 @@ def configured(**options: Any) -> Iterator[None]:
         systemctl("restart", SERVICE)
 
 
+HAPPENINGS: dict[str, Callable[[], object]] = {
+    "restart": lambda: systemctl("restart", SERVICE),
+    "kill -9": kill_the_daemon,
+    "daemon-reload": lambda: systemctl("daemon-reload"),
+    "daemon-reexec": lambda: systemctl("daemon-reexec"),
+    "stop, start": lambda: (systemctl("stop", SERVICE), systemctl("start", SERVICE)),
+}
+
+
 def test_containers_and_shims_are_in_a_scope_that_systemd_has_delegated(name: str) -> None:
     minirun("run", "-d", "--name", name, IMAGE, "sleep", "600")
     assert minirun("info", "--format", "{{.CgroupDriver}}") == "systemd\n"
@@ -90,37 +98,25 @@ def test_containers_and_shims_are_in_a_scope_that_systemd_has_delegated(name: st
     assert (CGROUPS / "system.slice" / SERVICE / "cgroup.procs").read_text().split() == [str(main_pid())]
 
 
-@pytest.mark.parametrize(
-    "happens",
-    [
-        pytest.param(lambda: systemctl("restart", SERVICE), id="restart"),
-        pytest.param(lambda: (systemctl("stop", SERVICE), systemctl("start", SERVICE)), id="stop-start"),
-        pytest.param(kill_the_daemon, id="kill"),
-        pytest.param(lambda: systemctl("daemon-reload"), id="daemon-reload"),
-        pytest.param(lambda: systemctl("daemon-reexec"), id="daemon-reexec"),
-    ],
-)
-def test_a_containers_cgroup_and_its_limits_stay(name: str, happens: Callable[[], object]) -> None:
-    """The same directory, with the same in its files; the daemon still changes it; a new container has a place too."""
+def test_the_cgroup_and_its_limits_stay_whatever_happens_to_the_service(name: str) -> None:
+    """The same directory with the same in its files. A later daemon can change it, and what it starts has a place."""
     minirun("run", "-d", "--name", name, *OPTIONS, IMAGE, "sleep", "600")
-    group, pid = of_container(name), inspect(name)["State"]["Pid"]
-    before = group.stat()
-    happens()
-    minirun("version")
-    assert of_container(name) == group
-    assert (inspect(name)["State"]["Pid"], group.stat().st_ino) == (pid, before.st_ino)
-    assert {file: (group / file).read_text() for file in LIMITS} == LIMITS
+    group, pid, shim = of_container(name), inspect(name)["State"]["Pid"], shim_of(name)
+    inode = group.stat().st_ino
+    for what, happens in HAPPENINGS.items():
+        happens()
+        minirun("version")
+        assert (path_of(pid), path_of(shim)) == (group, group.parent / "shims"), what
+        assert (inspect(name)["State"]["Pid"], group.stat().st_ino) == (pid, inode), what
+        assert {file: (group / file).read_text() for file in LIMITS} == LIMITS, what
     assert "can't fork" in minirun("exec", name, "sh", "-c", FORKS, code=2)
     minirun("update", "--pids-limit", "40", name)
     assert (group / "pids.max").read_text() == "40\n"
     minirun("run", "--rm", *OPTIONS, IMAGE, "true")
-
-
-def test_nothing_is_left_when_all_has_been_removed(name: str) -> None:
-    minirun("run", "-d", "--name", name, *OPTIONS, IMAGE, "sleep", "600")
-    systemctl("restart", SERVICE)
     assert len(scopes()) == 2  # the container's, and that of the new spawner
-    minirun("rm", "-f", name)
+
+
+def test_nothing_is_left_when_all_has_been_removed() -> None:
     wait_until(lambda: len(scopes()) == 1)
     systemctl("stop", SERVICE)
     wait_until(lambda: not scopes())
@@ -175,20 +171,13 @@ def test_a_container_in_a_slice_outlives_the_daemon_and_can_be_restarted_at_once
     wait_until(lambda: not group.parent.exists())
 
 
-def test_the_daemons_own_slice_is_that_of_all(name: str) -> None:
-    with configured(**{"cgroup-parent": "engine.slice"}):
-        minirun("run", "-d", "--name", name, IMAGE, "sleep", "600")
-        assert of_container(name).parents[1] == CGROUPS / "engine.slice"
-        assert path_of(shim_of(name)).parents[1] == CGROUPS / "engine.slice"
-
-
 def test_a_slice_that_can_not_be_is_refused_in_one_line(name: str) -> None:
     refused = minirun("create", "--name", name, "--cgroup-parent", "a--b.slice", IMAGE, code=1)
     assert 'cgroup-parent for systemd cgroup should be a valid slice named as "xxx.slice"' in refused
     assert len(refused.splitlines()) == 1
 
 
-def test_without_the_systemd_driver_and_back(name: str) -> None:
+def test_without_the_systemd_driver_and_then_all_in_a_slice(name: str) -> None:
     """As after an upgrade from a version that had all containers in /minirund: found, measured, changed, cleaned up."""
     with configured(**{"exec-opts": ["native.cgroupdriver=cgroupfs"]}):
         assert minirun("info", "--format", "{{.CgroupDriver}}") == "cgroupfs\n"
@@ -196,14 +185,17 @@ def test_without_the_systemd_driver_and_back(name: str) -> None:
         refused = minirun("create", "--cgroup-parent", "team.slice", IMAGE, code=1)
         assert "'team.slice': slices are systemd's, and the cgroup driver is cgroupfs" in refused
         assert len(refused.splitlines()) == 1
-    group = of_container(name)
-    assert group == CGROUPS / "minirund" / inspect(name)["Id"]
-    minirun("update", "--memory", "48m", "--memory-swap", "48m", name)
-    assert (group / "memory.max").read_text() == f"{48 << 20}\n"
-    assert "/ 48MiB" in minirun("stats", "--no-stream", name)
-    minirun("restart", "-t", "0", name)
-    assert not group.exists()
-    assert of_container(name).parents[1] == CGROUPS / "system.slice"
+        CONFIG.write_text(json.dumps({"cgroup-parent": "engine.slice"}))
+        systemctl("restart", SERVICE)
+        group = of_container(name)
+        assert group == CGROUPS / "minirund" / inspect(name)["Id"]
+        minirun("update", "--memory", "48m", "--memory-swap", "48m", name)
+        assert (group / "memory.max").read_text() == f"{48 << 20}\n"
+        assert "/ 48MiB" in minirun("stats", "--no-stream", name)
+        minirun("restart", "-t", "0", name)
+        assert not group.exists()
+        scope = of_container(name).parent
+        assert (scope.parent, path_of(shim_of(name))) == (CGROUPS / "engine.slice", scope / "shims")
 
 
 def test_a_systemd_that_makes_no_scope_keeps_the_daemon_from_starting(tmp_path: Path) -> None:
