@@ -77,8 +77,8 @@ class Places:
             self._checked(host["CgroupParent"])
 
     def of(self, container: Container) -> Cgroup:
-        """The container's cgroup; where it would be, if there is none."""
-        return Cgroup(self.top.path + (container.cgroup or self.next(container)))
+        """The container's cgroup; one that is not there, if it has never had any."""
+        return Cgroup(self.top.path + (container.cgroup or os.path.join(self.parent, container.id)))
 
     def left_by(self, bundle: Bundle) -> Cgroup:
         """The cgroup of a container that no record knows."""

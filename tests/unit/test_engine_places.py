@@ -29,7 +29,7 @@ def test_a_container_is_below_its_parent_or_the_daemons(places: Places, asked: s
     container = a_container(host_config={"CgroupParent": asked})
     places.check(container.host_config)
     assert places.next(container) == path
-    assert places.of(container).path == places.top.path + path
+    assert places.of(container.but(cgroup=path)).path == places.top.path + path
 
 
 def test_the_daemons_parent_can_be_chosen(places: Places) -> None:
@@ -70,6 +70,10 @@ def test_a_slice_is_refused_without_systemd(places: Places) -> None:
             InvalidArgument, match=r"'x\.slice': slices are systemd's, and the cgroup driver is cgroupfs"
         ):
             refused()
+    never_started = a_container(host_config={"CgroupParent": "x.slice"})  # made by a daemon with the other driver
+    assert not places.of(never_started).exists()
+    with pytest.raises(InvalidArgument, match="slices are systemd's"):
+        places.next(never_started)
     assert places.next(a_container(host_config={"CgroupParent": "/x.slice"})) == f"/x.slice/{ID}"
 
 
