@@ -62,14 +62,15 @@ def kill_the_daemon() -> None:
 
 @contextmanager
 def configured(**options: Any) -> Iterator[None]:
-    """The service with a daemon.json; afterwards again without."""
-    CONFIG.parent.mkdir(exist_ok=True)
+    """The service with a daemon.json; afterwards again without, and without its directory."""
+    CONFIG.parent.mkdir()
     CONFIG.write_text(json.dumps(options))
     try:
         systemctl("restart", SERVICE)
         yield
     finally:
         CONFIG.unlink()
+        CONFIG.parent.rmdir()
         systemctl("restart", SERVICE)
 
 
