@@ -1,6 +1,7 @@
 """What the processes say to each other: one datagram a message, descriptors beside it.
 
     daemon ──Launch + report, [netns], clients──▶ spawner ──fork──▶ shim ──clone3──▶ init
+    daemon ──Go │ Stop──────────────────────────▶ spawner ────────── the plan ───────▶ init
                                                                      │
     daemon ◀──────────── Started │ Failed ──────────── (report) ─────┤   the report socket stays:
                                                                      │   it is the control connection
@@ -45,6 +46,11 @@ STARTED = b'{"v": 1, "type": "Started", "pid": %d, "time": %d}'
 """``Started`` as a template: a shim sends it while it has touched as little memory as can be (runtime/birth.py)."""
 
 
+LOST = "wait for the plan"
+"""The step of init's ``Failed`` where the spawner ended before it could say all. The start will be asked for again, so
+the shim ends without a word."""
+
+
 class ProtocolError(Exception):
     """The other side sent something that is no message."""
 
@@ -85,7 +91,11 @@ class Launch:
     """Start the container whose bundle is in ``bundle``. Descriptors: report, then the network namespace if
     ``has_netns`` (for the config's network namespace without a path), then one for each of ``clients``, then, if
     ``has_token``, a token: who holds a copy is busy with this start. The shim closes it as soon as the container runs,
-    and can be found through shim.sock by then, or has failed. See engine/locks.py."""
+    and can be found through shim.sock by then, or has failed. See engine/locks.py.
+
+    ``outline``: what config.json is going to say of namespaces, cgroup and stdio, if it is not there yet. Shim and init
+    come to be meanwhile, and then wait: for ``Go``, or ``Stop``.
+    """
 
     id: str
     bundle: str
@@ -93,6 +103,21 @@ class Launch:
     has_netns: bool = False
     clients: list[Attach | Wait] = field(default_factory=list)
     has_token: bool = False
+    outline: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Go:
+    """The bundle of a container that was launched with an outline is complete."""
+
+    id: str
+
+
+@dataclass(slots=True)
+class Stop:
+    """It will never be complete: the start fails."""
+
+    id: str
 
 
 @dataclass(slots=True)
@@ -205,8 +230,8 @@ class State:
 
 
 Message = (
-    Attach | Wait | Launch | Started | Failed | Exec | ExecStarted | ExecFailed | ExecExited | Exited | Resize | Signal
-    | Release | State
+    Attach | Wait | Launch | Go | Stop | Started | Failed | Exec | ExecStarted | ExecFailed | ExecExited | Exited
+    | Resize | Signal | Release | State
 )  # fmt: skip
 
 _TYPES: dict[str, type[Any]] = {cls.__name__: cls for cls in Message.__args__}

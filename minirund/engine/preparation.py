@@ -10,13 +10,15 @@ from collections.abc import Callable
 
 from minirund.bundle import Bundle
 from minirund.engine import quota, spec
+from minirund.engine.catalog import Catalog
 from minirund.engine.network import Network, Place
 from minirund.engine.records import Container, Json
 from minirund.engine.settings import Settings
-from minirund.errors import InvalidArgument
+from minirund.errors import Conflict, InvalidArgument
 
 ETC = ("hostname", "hosts", "resolv.conf")
 INITS = ("/usr/bin/tini-static", "/usr/bin/catatonit", "/usr/libexec/docker/docker-init", "/usr/bin/docker-init")
+OF_STDIO = ("stdin", "stdin_once", "log")
 HOSTS_OWN = (("pid", "PidMode"), ("ipc", "IpcMode"), ("uts", "UTSMode"), ("cgroup", "CgroupnsMode"))
 
 
@@ -30,14 +32,20 @@ class Preparation:
         """The container's directories."""
         return self._settings.bundle(container.id)
 
-    def write(self, container: Container, place: Place, others: dict[str, Container]) -> None:
-        """Write what the runtime will read. ``others``: containers whose namespaces are joined, by type.
+    def config(self, container: Container, place: Place, others: dict[str, Container]) -> Json:
+        """config.json, and a directory for what belongs to this start. ``others``: containers whose namespaces are
+        joined, by type.
 
         Raises OSError, InvalidArgument, NotSupported, EngineError.
         """
         bundle = self.bundle(container)
         quota.check_held(container.name, bundle.rw_path, container.host_config)
         os.makedirs(bundle.run, mode=0o700, exist_ok=True)
+        return spec.config(container, self._surroundings(container, place, others))  # type: ignore[return-value]
+
+    def write(self, container: Container, place: Place, config: Json) -> None:
+        """Write what the runtime will read. Raises OSError, InvalidArgument."""
+        bundle = self.bundle(container)
         hostname = spec.hostname(container)
         texts = (
             f"{hostname}\n",
@@ -48,8 +56,7 @@ class Preparation:
             with open(f"{bundle.run}/{name}", "w", encoding="utf-8") as file:
                 file.write(text)
         bundle.clear_exit()
-        around = self._surroundings(container, place, others)
-        bundle.write_config(spec.config(container, around))  # type: ignore[arg-type]
+        bundle.write_config(config)
 
     def _surroundings(self, container: Container, place: Place, others: dict[str, Container]) -> spec.Surroundings:
         run = self.bundle(container).run
@@ -61,6 +68,25 @@ class Preparation:
             joins=_joins(container.host_config, place, others),
             init_binary=find_init() if container.host_config.get("Init") else "",
         )
+
+
+def outline(config: Json) -> Json:
+    """What has to be known of config.json before init can be cloned; see ``wire.Launch``."""
+    parts = (("process", ("terminal",)), ("linux", ("namespaces", "cgroupsPath")), ("minirund", OF_STDIO))
+    return {part: {key: config[part][key] for key in keys if key in config[part]} for part, keys in parts}
+
+
+def joined(container: Container, catalog: Catalog) -> dict[str, Container]:
+    """The containers whose namespaces it joins, by type. Raises NotFound, Conflict for one that does not run."""
+    host, found = container.host_config, {}
+    for kind, key in (("network", "NetworkMode"), ("pid", "PidMode"), ("ipc", "IpcMode")):
+        mode = host.get(key) or ""
+        if mode.startswith("container:"):
+            other = catalog.find(mode.removeprefix("container:"))
+            if not other.alive:
+                raise Conflict(f"cannot join the {kind} namespace of container {other.name}: it is not running")
+            found[kind] = other
+    return found
 
 
 def _joins(host: Json, place: Place, others: dict[str, Container]) -> dict[str, str]:

@@ -1,8 +1,8 @@
 """Containers in motion: start, signals, pause, attach, and what happens when one ends.
 
-The order of a start: a place in the network, the files in the run directory and config.json, the record with its
-address, Launch. From then on the container is the shim's; the engine listens. An end is recorded as soon as it is
-reported, without a lock: nothing that waits for it may stop it.
+The order of a start: a place in the network, the record with its address, Launch; and while shim and init come to be,
+the files in the run directory and config.json, and Go. From then on the container is the shim's; the engine listens. An
+end is recorded as soon as it is reported, without a lock: nothing that waits for it may stop it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from minirund.engine.lifecycle import Event, Status
 from minirund.engine.network import Network, Place
 from minirund.engine.ooms import Ooms
 from minirund.engine.places import Places, clear_cgroup
-from minirund.engine.preparation import Preparation
+from minirund.engine.preparation import Preparation, joined, outline
 from minirund.engine.records import Container, Endpoint, Json
 from minirund.engine.settings import Settings
 from minirund.engine.shims import Shim, Spawner
@@ -38,6 +38,8 @@ from minirund.errors import Conflict, EngineError, InvalidArgument
 
 log = logging.getLogger(__name__)
 
+Others = dict[str, Container]
+Word = wire.Started | wire.Failed | wire.State | None
 Clients = list[tuple[wire.Attach | wire.Wait, int]]
 PAUSES = (0.0, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8)  # seconds before each try to launch: a new spawner needs some time
 KILLED = 137  # 128 + SIGKILL: how a container ends whose shim vanished
@@ -131,44 +133,31 @@ class Runner:
         await self.to_its_end(self._start(container))
 
     async def _start(self, container: Container) -> None:
-        begun, others = time.monotonic(), self._joined(container)
+        begun, others = time.monotonic(), joined(container, self._catalog)
         place = await self._network.place(container, others.get("network"))
         live = self.live(container.id)
         clients: Clients = []
         try:
             container = container.but(endpoint=place.endpoint, error="", oom_killed=False, ooms=0)
-            container = await self._prepare(container, place, others)
+            container, config = await self._prepare(container, place, others)
             clients = live.take_held(removal=container.auto_remove)
             self._dismiss(live)
             live.awaited_removal = any(for_removal(client) for client, _ in clients)
-            await self._launch(container, place, others, clients)
+            await self._launch(container, config, place, others, clients)
             self.starts.observe(time.monotonic() - begun)
         except BaseException as error:
             self._not_started(container, place.endpoint, error)
             raise
 
-    async def _prepare(self, container: Container, place: Place, others: dict[str, Container]) -> Container:
-        """Small files of our own, written at once. The host's paths, maybe of a server that has gone: in a thread."""
+    async def _prepare(self, container: Container, place: Place, others: Others) -> tuple[Container, Json]:
+        """The record, and config.json. What looks at the host's paths, maybe of a server that has gone: in a thread."""
         container = self._catalog.put(container.but(cgroup=self._places.next(container)))
         with storage_errors(self.bundle(container).directory):
             if any(container.host_config.get(key) for key in resources.HOSTS_PATHS):
-                await asyncio.to_thread(self._preparation.write, container, place, others)
-            else:
-                self._preparation.write(container, place, others)
-        return container
+                return container, await asyncio.to_thread(self._preparation.config, container, place, others)
+            return container, self._preparation.config(container, place, others)
 
-    def _joined(self, container: Container) -> dict[str, Container]:
-        host, found = container.host_config, {}
-        for kind, key in (("network", "NetworkMode"), ("pid", "PidMode"), ("ipc", "IpcMode")):
-            mode = host.get(key) or ""
-            if mode.startswith("container:"):
-                other = self._catalog.find(mode.removeprefix("container:"))
-                if not other.alive:
-                    raise Conflict(f"cannot join the {kind} namespace of container {other.name}: it is not running")
-                found[kind] = other
-        return found
-
-    async def _launch(self, container: Container, place: Place, others: dict[str, Container], clients: Clients) -> None:
+    async def _launch(self, container: Container, config: Json, place: Place, others: Others, clients: Clients) -> None:
         """Launch, and once more if nobody says a word: the spawner, or the shim, was killed at that moment."""
         bundle = self.bundle(container)
         has_netns = place.descriptor >= 0
@@ -178,30 +167,46 @@ class Runner:
             for pause in PAUSES:
                 await asyncio.sleep(pause)
                 async with self._places.held(container, bundle.read_shim_pid):
-                    shim, word = await self._ask(container, message, [os.dup(descriptor) for descriptor in spare])
+                    message.outline = outline(config)
+                    shim = self._ask(message, [os.dup(descriptor) for descriptor in spare])
+                    word = await self._go_on(container, config, place, shim)
                 if word is not None:
                     break
                 shim.close()
                 await asyncio.to_thread(clear_cgroup, self.cgroup(container))
-                container = await self._prepare(container, place, others)  # a new spawner may have another place
+                container, config = await self._prepare(container, place, others)  # maybe another place
             self._judge(container, shim, word)
         finally:
             wire.close_all(spare)
 
-    async def _ask(
-        self, container: Container, message: wire.Launch, descriptors: list[int]
-    ) -> tuple[Shim, wire.Started | wire.Failed | wire.State | None]:
+    def _ask(self, message: wire.Launch, descriptors: list[int]) -> Shim:
         channel, theirs = wire.Channel.pair()
-        shim = Shim(container.id, channel, self)
-        live = self.live(container.id)
+        shim = Shim(message.id, channel, self)
+        live = self.live(message.id)
         live.shim = shim
         live.ended.clear()
         self._spawner.launch(message, [theirs.detach(), *descriptors])
-        while not await shim.spoke():
-            await asyncio.to_thread(stopped.end, self._spawner.pid, container.id)
-        return shim, await shim.first_word()
+        return shim
 
-    def _judge(self, container: Container, shim: Shim, word: wire.Started | wire.Failed | wire.State | None) -> None:
+    async def _go_on(self, container: Container, config: Json, place: Place, shim: Shim) -> Word:
+        """Shim and init come to be. Write the bundle meanwhile, say so, and hear what the shim says."""
+        try:
+            with storage_errors(self.bundle(container).directory):
+                self._preparation.write(container, place, config)
+        except BaseException:
+            self._spawner.go_on(wire.Stop(container.id))
+            await self._first_word(shim)
+            shim.close()
+            raise
+        self._spawner.go_on(wire.Go(container.id))
+        return await self._first_word(shim)
+
+    async def _first_word(self, shim: Shim) -> Word:
+        while not await shim.spoke():
+            await asyncio.to_thread(stopped.end, self._spawner.pid, shim.container_id)
+        return await shim.first_word()
+
+    def _judge(self, container: Container, shim: Shim, word: Word) -> None:
         if isinstance(word, wire.Started):
             if self._catalog.get(container.id).started < word.time:
                 self._started(container, word)

@@ -171,6 +171,11 @@ class Spawner:
         message.has_token = True
         self._link.send(message, [*descriptors, os.dup(self._token)])
 
+    def go_on(self, message: wire.Go | wire.Stop) -> None:
+        """Say how a start with an outline goes on. A spawner that has come since knows nothing of it."""
+        if self._link is not None:
+            self._link.send(message)
+
     def _on_message(self, message: wire.Message, descriptors: list[int]) -> None:
         wire.close_all(descriptors)
         log.warning("the spawner said: %s", message)

@@ -66,7 +66,9 @@ class Context:
         self.run, self.shim = "", 0
         """init's only: the run directory, the shim's process ID."""
         self.seccomp = -1
-        """A memfd with the filter program; -1 for none."""
+        """A memfd with the filter program, or nothing in it; -1 for none."""
+        self.plan = self.waits = -1
+        """init's only: the memfd with the configuration, and where it hears that it is written."""
         self.root = -1
         """The container's root directory, until it is everybody's."""
         self.output = True

@@ -12,6 +12,7 @@ go, and with them its mounts.
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 from collections.abc import Callable
@@ -21,11 +22,12 @@ from minirund import wire
 from minirund.bundle import Bundle
 from minirund.errors import StartFailed, StepFailed
 from minirund.runtime import devices, program, rootfs, security, syscalls
-from minirund.runtime.context import Context, Host
-from minirund.runtime.start import Start
+from minirund.runtime.context import READY, Context, Host
+from minirund.runtime.start import Start, read_memfd
 
 Step = Callable[[Context], None]
 LONGEST = 1000  # characters
+LONGEST_WORD = 65536  # bytes
 
 
 def write_shim_pid(ctx: Context) -> None:
@@ -49,6 +51,15 @@ def join_namespaces(ctx: Context) -> None:
     """Enter the namespaces that others made: a network prepared by the engine, another container's, the host's."""
     for each in ctx.joins:
         syscalls.setns(each.descriptor, each.kind, each.path)
+
+
+def wait_for_plan(ctx: Context) -> None:
+    """The spawner prepares the rest meanwhile, and the engine may still be writing config.json. Raises StartFailed."""
+    word = os.read(ctx.waits, LONGEST_WORD)
+    if word != READY:
+        raise told_by(word)
+    plan = json.loads(read_memfd(ctx.plan))
+    ctx.config, ctx.process, ctx.linux = plan, plan.get("process") or {}, plan.get("linux") or {}
 
 
 def new_cgroup_namespace(ctx: Context) -> None:
@@ -108,6 +119,7 @@ STEPS: tuple[Step, ...] = (
     new_session,
     connect_pipes,
     join_namespaces,
+    wait_for_plan,
     new_cgroup_namespace,
     set_names,
     security.set_oom_score,
@@ -158,13 +170,13 @@ def main(host: Host, descriptors: list[int], shim: int) -> NoReturn:
 
 
 def context_of(host: Host, start: Start, shim: int) -> Context:
-    """What init's steps work on."""
-    plan = start.plan()
-    ctx = Context(host, start.told["bundle"], plan, plan.get("process") or {})
+    """What init's steps work on; ``wait_for_plan`` adds the configuration."""
+    ctx = Context(host, start.told["bundle"], {}, {})
     ctx.report = socket.socket(fileno=start.get("init"))
     ctx.shim, ctx.run = shim, start.told["run"]
     ctx.joins, ctx.seccomp = start.joins(), start.get("seccomp")
-    if not ctx.terminal:
+    ctx.plan, ctx.waits = start.get("plan"), start.get("init_plan")
+    if start.get("init0") >= 0:
         ctx.stdio = (start.get("init0"), start.get("init1"), start.get("init2"))
     return ctx
 
@@ -179,6 +191,15 @@ def become(ctx: Context, steps: tuple[Step, ...]) -> NoReturn:
     except BaseException as error:
         report(ctx, failure(error, name))
     os._exit(1)
+
+
+def told_by(word: bytes) -> StartFailed | StepFailed:
+    """What went wrong in the spawner. That it has ended is no failure of the container's."""
+    if not word:
+        return StepFailed(wire.LOST)
+    found = wire.decode(word)
+    message = found.message if isinstance(found, wire.Failed) else ""
+    return StartFailed(message, found.exit_code if isinstance(found, wire.Failed) else 125)
 
 
 def report(ctx: Context, failed: wire.Failed) -> None:

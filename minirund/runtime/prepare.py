@@ -1,8 +1,11 @@
 """The first half of a start, done by the spawner: everything that needs no process yet.
 
-``STEPS`` is the whole of it, in order. The spawner has done the same for other containers before, so its code is warm
-and its memory its own: what takes 0.3 ms here took a freshly forked shim 1.3 ms and 300 copied pages. The result goes
-to the shim that waits, as a ``Start``. A step that fails undoes what was made before it.
+``BIRTH`` is what has to be there before init can be cloned; it goes to the shim that waits, as a ``Start``. ``LIFE`` is
+the rest, done while shim and init come to be. The spawner has done the same for other containers before, so its code is
+warm and its memory its own: what takes 0.3 ms here took a freshly forked shim 1.3 ms and 300 copied pages. A step that
+fails undoes what was made before it; from BIRTH on it is init who reports the failure, and the shim who clears up.
+
+The engine need not have written config.json before BIRTH: ``Launch`` may come with an outline of it, ``Go`` follows.
 """
 
 from __future__ import annotations
@@ -22,9 +25,9 @@ from minirund import wire
 from minirund.bundle import Bundle
 from minirund.errors import StepFailed
 from minirund.runtime import projects, seccomp, syscalls
-from minirund.runtime.context import Host, kind_of, new_namespaces
+from minirund.runtime.context import READY, Host, kind_of, new_namespaces
 from minirund.runtime.init import failure
-from minirund.runtime.start import Start, memfd
+from minirund.runtime.start import Start, memfd, read_memfd, write_memfd
 
 CACHED = 64
 CARRIED_OUT = ("seccomp", "resources")
@@ -61,11 +64,14 @@ class Cache:
 
 
 class Preparation:
-    """One start being prepared. ``undo`` takes back what the steps have made."""
+    """One start being prepared. ``undo`` takes back what the steps have made, until a shim has them."""
 
     def __init__(self, host: Host, cache: Cache, launch: wire.Launch, descriptors: list[int]) -> None:
         self.host, self.cache, self.bundle = host, cache, Bundle(launch.bundle, launch.run)
-        self.config: dict[str, Any] = {}
+        self.config, self.outlined = launch.outline, bool(launch.outline)
+        self.limited: Cgroup | None = None
+        self.plan, self.filter, self.said = -1, -1, -1
+        """What init waits for: two memfds to be filled, and where to say that they are."""
         self.undo = contextlib.ExitStack()
         told = {"id": launch.id, "bundle": launch.bundle, "run": launch.run, "joins": [], "namespaces": 0}
         self.start = Start(told, {"daemon": descriptors.pop(0)})
@@ -89,10 +95,17 @@ def pack_clients(launch: wire.Launch, descriptors: list[int]) -> int:
     return theirs.detach()
 
 
-def read_config(made: Preparation) -> None:
-    """config.json; and the last end is forgotten, since it is about to run again."""
-    made.config = made.bundle.read_config()
+def read_outline(made: Preparation) -> None:
+    """What is known of config.json: all of it, unless it is being written. The last end is forgotten."""
+    if not made.outlined:
+        made.config = made.bundle.read_config()
     made.bundle.clear_exit()
+
+
+def read_config(made: Preparation) -> None:
+    """config.json, if that was an outline."""
+    if made.outlined:
+        made.config = made.bundle.read_config()
 
 
 def refuse_what_is_not_done(made: Preparation) -> None:
@@ -115,8 +128,8 @@ def open_log(made: Preparation) -> None:
 
 
 def make_cgroup(made: Preparation) -> None:
-    """The container's cgroup, with its limits and its device program, before anybody lives in it."""
-    path, resources = made.linux.get("cgroupsPath"), made.linux.get("resources") or {}
+    """The container's cgroup: init is born in it."""
+    path = made.linux.get("cgroupsPath")
     if not path:
         return
     if not made.host.cgroup_mount:
@@ -125,13 +138,25 @@ def make_cgroup(made: Preparation) -> None:
     made.undo.callback(cgroup.remove_parents)
     made.undo.callback(cgroup.remove)
     cgroup.create(made.host.controllers.intersection(ACCOUNTED))
-    limits = from_oci(resources)
-    if settings(limits):
-        cgroup.apply(limits)
     made.start.told["cgroup"] = cgroup.path
-    made.start.descriptors["cgroup"] = descriptor = cgroup.open()
+    made.start.descriptors["cgroup"] = cgroup.open()
+    made.limited = cgroup
+
+
+def limit(made: Preparation) -> None:
+    """The cgroup's limits and its device program, before init goes on to anything of the container's."""
+    resources = made.linux.get("resources") or {}
+    limits = from_oci(resources)
+    if made.limited is None:
+        return
+    if settings(limits):
+        made.limited.apply(limits)
     if resources.get("devices"):
-        device_programs.attach_loaded(descriptor, made.cache.device_program(resources["devices"]))
+        descriptor = made.limited.open()
+        try:
+            device_programs.attach_loaded(descriptor, made.cache.device_program(resources["devices"]))
+        finally:
+            os.close(descriptor)
 
 
 def open_joined(made: Preparation) -> None:
@@ -151,19 +176,27 @@ def open_joined(made: Preparation) -> None:
     told["namespaces"] = new_namespaces(made.config, joined)
 
 
-def load_filter(made: Preparation) -> None:
+def leave_room(made: Preparation) -> None:
+    """What init and the execs will go by, still to be written: the plan and the seccomp program."""
+    for name in ("plan", "seccomp"):
+        made.start.descriptors[name] = memfd(name, b"")
+    made.plan, made.filter = (os.dup(made.start.descriptors[name]) for name in ("plan", "seccomp"))
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    made.said, made.start.descriptors["init_plan"] = ours.detach(), theirs.detach()
+
+
+def write_filter(made: Preparation) -> None:
     """The seccomp program."""
     profile = made.linux.get("seccomp") or {}
     keep_projects = bool((made.config.get("minirund") or {}).get("keep_projects"))
     if profile or keep_projects:
-        made.start.descriptors["seccomp"] = os.dup(made.cache.filter(profile, keep_projects))
+        write_memfd(made.filter, read_memfd(made.cache.filter(profile, keep_projects)))
 
 
 def write_plan(made: Preparation) -> None:
-    """What init and the execs go by."""
+    """config.json without what has been carried out."""
     linux = {key: value for key, value in made.linux.items() if key not in CARRIED_OUT}
-    plan = json.dumps({**made.config, "linux": linux})
-    made.start.descriptors["plan"] = memfd("config", plan.encode())
+    write_memfd(made.plan, json.dumps({**made.config, "linux": linux}).encode())
 
 
 def make_pipes(made: Preparation) -> None:
@@ -195,25 +228,35 @@ def make_door(made: Preparation) -> None:
         made.start.descriptors["listener"] = listener.detach()
 
 
-STEPS: tuple[Callable[[Preparation], None], ...] = (
-    read_config,
-    refuse_what_is_not_done,
+BIRTH: tuple[Callable[[Preparation], None], ...] = (
+    read_outline,
     open_log,
     make_cgroup,
     open_joined,
-    load_filter,
-    write_plan,
+    leave_room,
     make_pipes,
     make_door,
 )
 """From ``Launch`` to what a shim needs for clone3."""
 
+LIFE: tuple[Callable[[Preparation], None], ...] = (
+    read_config,
+    refuse_what_is_not_done,
+    limit,
+    write_filter,
+    write_plan,
+)
+"""The rest, while shim and init come to be; init waits for it (``init.wait_for_plan``)."""
 
-def prepare(host: Host, cache: Cache, launch: wire.Launch, descriptors: list[int]) -> Start:
-    """Take the steps. A failure goes to a shim too: it tells everybody who waits. The descriptors are taken over."""
+
+def prepare(host: Host, cache: Cache, launch: wire.Launch, descriptors: list[int]) -> Preparation:
+    """Take the steps of BIRTH; ``start`` is ready to be sent.
+
+    A failure goes to a shim too: it tells everybody who waits. The descriptors are taken over.
+    """
     made = Preparation(host, cache, launch, descriptors)
     try:
-        for step in STEPS:
+        for step in BIRTH:
             step(made)
         made.undo.pop_all()
     except Exception as error:  # whatever is wrong with a bundle must not end the spawner
@@ -223,4 +266,30 @@ def prepare(host: Host, cache: Cache, launch: wire.Launch, descriptors: list[int
     if made.netns >= 0:
         descriptors.append(made.netns)
     wire.close_all(descriptors)
-    return made.start
+    return made
+
+
+def finish(made: Preparation) -> None:
+    """Take the steps of LIFE, and tell init; or why not."""
+    word = READY
+    try:
+        if made.said >= 0:
+            for step in LIFE:
+                step(made)
+    except Exception as error:
+        word = wire.encode(failure(error, "prepare the container"))
+    say(made, word)
+
+
+def stop(made: Preparation) -> None:
+    """There will be no plan. Who asked for the start knows why."""
+    say(made, wire.encode(wire.Failed("prepare the container", message="its bundle could not be written")))
+
+
+def say(made: Preparation, word: bytes) -> None:
+    """Tell init, if there is one, and let go of what is init's and the shim's by now."""
+    if made.said >= 0:
+        with contextlib.suppress(OSError):  # it has ended already: the shim was killed
+            os.write(made.said, word)
+    wire.close_all([each for each in (made.said, made.plan, made.filter) if each >= 0])
+    made.said = made.plan = made.filter = -1

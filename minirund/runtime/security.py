@@ -103,14 +103,21 @@ def set_no_new_privs(ctx: Context) -> None:
 
 def load_seccomp_early(ctx: Context) -> None:
     """The system call filter, while CAP_SYS_ADMIN is still there to load it; it must allow the few steps after it."""
-    if ctx.seccomp >= 0 and not ctx.process.get("noNewPrivileges"):
-        syscalls.load_seccomp(read_memfd(ctx.seccomp))
+    if not ctx.process.get("noNewPrivileges"):
+        load_seccomp(ctx)
 
 
 def load_seccomp_late(ctx: Context) -> None:
     """The same as the last step of all, where no_new_privs makes it possible without privileges."""
-    if ctx.seccomp >= 0 and ctx.process.get("noNewPrivileges"):
-        syscalls.load_seccomp(read_memfd(ctx.seccomp))
+    if ctx.process.get("noNewPrivileges"):
+        load_seccomp(ctx)
+
+
+def load_seccomp(ctx: Context) -> None:
+    """The filter, if there is one."""
+    program = read_memfd(ctx.seccomp) if ctx.seccomp >= 0 else b""
+    if program:
+        syscalls.load_seccomp(program)
 
 
 def drop_bounding_set(ctx: Context) -> None:

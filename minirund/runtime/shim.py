@@ -57,7 +57,7 @@ class Shim:
         self.code: int | None = None
         self.ooms = 0
         self.exited: wire.Exited | None = None
-        self.done = False
+        self.done = self.deserted = False
         self.released = False
 
     # --- the start
@@ -100,12 +100,19 @@ class Shim:
         self.fail(failed)
 
     def fail(self, failed: wire.Failed) -> None:
-        """The start failed: leave nothing, say why, end."""
-        self.session.give_up()
+        """The start failed: leave nothing, say why, end.
+
+        Where the spawner ended before init had its plan, say nothing: the daemon asks for the start again, with the
+        same clients.
+        """
+        self.deserted = failed.step == wire.LOST
+        if not self.deserted:
+            self.session.give_up()
         self.remove_cgroup()
         self.remove_run_files()
-        self.waiters.answer(failed.exit_code, removed=True)
-        self.control.send(failed)
+        if not self.deserted:
+            self.waiters.answer(failed.exit_code, removed=True)
+            self.control.send(failed)
         self.control.close()
         self.start.close("token")
         self.done = True
@@ -238,7 +245,7 @@ class Shim:
             self.loop.turn()
         self.remove_run_files()
         self.control.close()
-        while self.session.has_clients or self.execs.have_clients:
+        while not self.deserted and (self.session.has_clients or self.execs.have_clients):
             self.loop.turn()
         self.process.unmount()
 

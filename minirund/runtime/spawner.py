@@ -27,7 +27,7 @@ from cgroups.errors import NoCgroup2
 from minirund import wire
 from minirund.runtime import syscalls, zygote
 from minirund.runtime.context import Host
-from minirund.runtime.prepare import Cache, prepare
+from minirund.runtime.prepare import Cache, Preparation, finish, prepare, stop
 
 
 class Spawner:
@@ -35,15 +35,30 @@ class Spawner:
 
     def __init__(self, channel: wire.Channel, door: socket.socket, host: Host, cache: Cache) -> None:
         self._channel, self._door, self._host, self._cache = channel, door, host, cache
+        self._begun: dict[str, Preparation] = {}
+        """Starts whose config.json is being written, by the container's ID."""
 
     def run(self) -> None:
         """Until the daemon has gone, or the zygote."""
         while (received := self._channel.receive()) is not None:
             message, descriptors = received
-            if not (isinstance(message, wire.Launch) and descriptors):
-                wire.close_all(descriptors)
+            if isinstance(message, wire.Launch) and descriptors:
+                self._launch(message, descriptors)
                 continue
-            prepare(self._host, self._cache, message, descriptors).send(self._door)
+            wire.close_all(descriptors)
+            begun = self._begun.pop(message.id, None) if isinstance(message, wire.Go | wire.Stop) else None
+            if begun is not None:
+                finish(begun) if isinstance(message, wire.Go) else stop(begun)
+
+    def _launch(self, message: wire.Launch, descriptors: list[int]) -> None:
+        if message.id in self._begun:  # its shim was killed, and it is asked for again
+            stop(self._begun.pop(message.id))
+        made = prepare(self._host, self._cache, message, descriptors)
+        made.start.send(self._door)
+        if message.outline:
+            self._begun[message.id] = made
+        else:
+            finish(made)
 
 
 def close_input_and_output() -> None:

@@ -8,7 +8,8 @@ and writes to little of its memory, and that is what an idle container costs.
 
     daemon               the control connection of wire.py; "token" with it: see ``wire.Launch``
     told                 a memfd: what ``Start.told`` holds, as JSON
-    plan, seccomp        memfds: config.json without what the spawner has carried out; a filter program
+    plan, seccomp        memfds: config.json without what the spawner carries out; a filter program, or nothing. Both
+                         may still be empty: "init_plan" is a socket on which init hears when they are written
     listener, log        shim.sock, container.log
     cgroup               its directory
     stdin stdout stderr  the shim's ends of the pipes; "init0" .. "init2" are the process's
@@ -152,10 +153,15 @@ def receive(door: socket.socket) -> tuple[bytes, list[int]]:
 def memfd(name: str, data: bytes) -> int:
     """The bytes behind a descriptor."""
     descriptor = os.memfd_create(name, os.MFD_CLOEXEC)
+    write_memfd(descriptor, data)
+    return descriptor
+
+
+def write_memfd(descriptor: int, data: bytes) -> None:
+    """All of it, behind what is there."""
     view = memoryview(data)
     while view:
         view = view[os.write(descriptor, view) :]
-    return descriptor
 
 
 def read_memfd(descriptor: int) -> bytes:

@@ -198,7 +198,11 @@ def test_an_idle_shim_holds_few_descriptors_and_little_memory(runtime: Runtime, 
         [
             *("/dev/null", "/dev/null", bundle.cgroup, bundle.bundle.log_path),
             *("anon_inode", "pipe", "pipe", "pipe"),  # init's pidfd, its stdio
-            *("/memfd:start (deleted)", "/memfd:config (deleted)"),  # for when it wakes, for execs
+            *(
+                "/memfd:start (deleted)",
+                "/memfd:plan (deleted)",
+                "/memfd:seccomp (deleted)",
+            ),  # for when it wakes, for execs
             *("socket", "socket"),  # the daemon's, and the door for the next one
             "socket",  # init's report, unread: the root file system lies in it
         ]

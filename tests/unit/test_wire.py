@@ -15,6 +15,7 @@ from minirund.wire import Channel, Message
 MESSAGES: list[Message] = [
     wire.Attach(stdin=True, unread="\x00\xff", detach_keys=""), wire.Wait(removed=True), wire.Started(1, 2),
     wire.Launch("i", "/b", "/r", True, [wire.Attach(), wire.Wait()], True), wire.Failed("mount", 1, "/p", "m", 127),
+    wire.Launch("i", "/b", "/r", outline={"linux": {"namespaces": [{"type": "pid"}]}}), wire.Go("i"), wire.Stop("i"),
     wire.Exec("e", {"args": ["x"], "type": "Wait", "env": []}, wire.Attach()), wire.ExecStarted("e", 3),
     wire.ExecFailed("e", "s"), wire.ExecExited("e", 1), wire.Exited(1, 2, True), wire.Resize(1, 2, "e"), wire.Signal(9),
     wire.Release(), wire.State(1, 2, wire.Exited(3, 4), {"e": -1}, {"e": 5}), wire.State(1, 2),
