@@ -194,6 +194,14 @@ class DaemonHost:
         assert self.daemon is not None
         return self.daemon.pid
 
+    def commands(self) -> dict[int, bytes]:
+        """The command lines of all its processes, by process ID. One that ends meanwhile is left out."""
+        found = {}
+        for pid in self.group.processes():
+            with suppress(OSError):
+                found[pid] = Path(f"/proc/{pid}/cmdline").read_bytes()
+        return found
+
     def settle(self) -> int:
         """Wait until it is idle, its pool of namespaces full: the number of its descriptors, once that stays."""
         found, deadline = -1, time.monotonic() + START_SECONDS

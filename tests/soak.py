@@ -85,13 +85,7 @@ def container_cgroups(host: DaemonHost) -> set[str]:
 
 def shims(host: DaemonHost) -> int:
     """How many shims live."""
-    count = 0
-    for pid in host.group.processes():
-        try:
-            count += b"minirund-shim" in Path(f"/proc/{pid}/cmdline").read_bytes()
-        except OSError:
-            continue
-    return count
+    return sum(b"minirund-shim" in command for command in host.commands().values())
 
 
 def rows(host: DaemonHost, table: str) -> int:

@@ -6,7 +6,6 @@ import os
 import resource
 import signal
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from daemon import DaemonHost
@@ -30,8 +29,7 @@ def host() -> Iterator[DaemonHost]:
 
 
 def spawner(host: DaemonHost) -> int:
-    titles = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in host.group.processes()}
-    (found,) = [pid for pid, title in titles.items() if title.startswith(b"minirund-spawner")]
+    (found,) = [pid for pid, title in host.commands().items() if title.startswith(b"minirund-spawner")]
     return found
 
 

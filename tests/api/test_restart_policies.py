@@ -316,7 +316,7 @@ def test_signals_for_the_program_stop_nothing(host: DaemonHost) -> None:
 def test_without_its_shim(host: DaemonHost) -> None:
     name = run(host, "always", "sleep", "1000")
     ident = inspect(host, name)["Id"]
-    shims = [pid for pid in host.group.processes() if ident.encode() in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    shims = [pid for pid, command in host.commands().items() if ident.encode() in command]
     os.kill(shims[0], signal.SIGKILL)
     assert comes_to(host, name, "running", 1)["State"]["Pid"]
 
@@ -434,18 +434,12 @@ def test_ends_without_a_daemon(own_host: DaemonHost) -> None:
     host.kill9()
     for policy in names:
         (host.directory / policy).write_text("end\n")
-    until(lambda: not any(b"read line" in command for command in commands(host)), "they don't end")
+    until(lambda: not any(b"read line" in command for command in host.commands().values()), "they don't end")
     host.start()
     comes_to(host, names["no"], "exited")
     for policy in ("on-failure", "unless-stopped"):
         found = comes_to(host, names[policy], "running", 1)
         assert found["RestartCount"] == 1
-
-
-def commands(host: DaemonHost) -> Iterator[bytes]:
-    for pid in host.group.processes():
-        with contextlib.suppress(OSError):
-            yield Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
 def test_a_reboot(own_host: DaemonHost) -> None:

@@ -1,7 +1,8 @@
 """In a whole machine: rates of disks hold up who reads and writes, weights divide a disk between those who want it.
 
 Weights are the disk scheduler's affair: the machine's own disk has none, so there is one of the kernel's null_blk,
-which takes five milliseconds for everything and has BFQ. Run by vagrant/test.sh in the guest; skipped elsewhere.
+which has BFQ, and takes twenty milliseconds for everything: an emulated processor is never what is waited for. Run by
+vagrant/test.sh in the guest; skipped elsewhere.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import pytest
 from guest import DISK, IMAGE, cgroup_file, disk_number, minirun
 
 SLOW = "/dev/nullb0"
-TRAITS = "nr_devices=1 gb=1 irqmode=2 completion_nsec=5000000 hw_queue_depth=1 submit_queues=1"
+TRAITS = "nr_devices=1 gb=1 irqmode=2 completion_nsec=20000000 hw_queue_depth=1 submit_queues=1"
 QUEUE = Path("/sys/block/nullb0/queue")
 
 
@@ -81,10 +82,10 @@ def test_a_disk_is_divided_by_weight_and_an_update_divides_it_anew(slow: str, na
         command = ("sh", "-c", f"{read} & {read}")
         minirun("run", "-d", "--name", each, *options, f"{slow}:{weight}", IMAGE, *command)
     assert f"{disk_number(slow)} 800" in cgroup_file(name, "io.bfq.weight").splitlines()
-    assert shares((name, second), 3) > 3
+    assert shares((name, second), 5) > 3
     minirun("update", "--blkio-weight-device", f"{slow}:100", name)
     minirun("update", "--blkio-weight-device", f"{slow}:800", second)
-    assert shares((second, name), 3) > 3
+    assert shares((second, name), 5) > 3
     minirun("update", "--blkio-weight-device", f"{slow}:0", second)
     assert disk_number(slow) not in cgroup_file(second, "io.bfq.weight")
 
