@@ -90,9 +90,12 @@ class ContentStore:
             self._replace(self.path(digest), data)
         return digest
 
-    def ingest(self, digest: str, size: int | None = None) -> Ingest:
-        """Begin or resume the download of a blob of ``size`` bytes (None: unknown). Raises BadDigest."""
-        return Ingest(self._ingest, self.path(digest), digest, size)
+    def ingest(self, digest: str, size: int | None = None, resumable: bool = True) -> Ingest:
+        """Begin or resume the download of a blob of ``size`` bytes (None: unknown). Raises BadDigest.
+
+        One that is not ``resumable`` begins at 0, and nothing of it is kept when it breaks off.
+        """
+        return Ingest(self._ingest, self.path(digest), digest, size, resumable)
 
     def delete(self, digest: str) -> None:
         """Remove the blob; no error if there is none."""
@@ -146,12 +149,12 @@ class Ingest:
     starting at 0, which is not kept on close. Whichever commits last replaces the same bytes: no harm.
     """
 
-    def __init__(self, directory: Path, target: Path, digest: str, size: int | None) -> None:
+    def __init__(self, directory: Path, target: Path, digest: str, size: int | None, resumable: bool = True) -> None:
         self.digest, self.size = digest, size
         self._target = target
         self._algorithm = split(digest)[0]
         self._resumable = directory / digest.replace(":", "-")
-        self._file, self._path = self._open(directory)
+        self._file, self._path = (resumable and self._open_resumable()) or _own(directory)
         self._flushed = 0
         self._hash, self.offset = hashlib.new(self._algorithm), 0
         try:
@@ -219,8 +222,8 @@ class Ingest:
             self._path.unlink(missing_ok=True)
             self._file.close()
 
-    def _open(self, directory: Path) -> tuple[BinaryIO, Path]:
-        """The resumable file, locked; if another ingest has the lock, a file of our own."""
+    def _open_resumable(self) -> tuple[BinaryIO, Path] | None:
+        """The resumable file, locked; None if another ingest has the lock."""
         while True:
             fd = os.open(self._resumable, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
             if _lock(fd) and _same(fd, self._resumable):
@@ -228,11 +231,7 @@ class Ingest:
             busy = _same(fd, self._resumable)
             os.close(fd)
             if busy:
-                break
-        fd, name = tempfile.mkstemp(dir=directory, suffix=".tmp")
-        os.fchmod(fd, 0o644)
-        _lock(fd)
-        return os.fdopen(fd, "r+b", buffering=0), Path(name)
+                return None
 
     def _rehash(self) -> None:
         """Rebuild the hash from the bytes of an earlier try. More than the blob can have is of no use."""
@@ -241,6 +240,14 @@ class Ingest:
         while chunk := self._file.read(CHUNK):
             self._hash.update(chunk)
             self.offset += len(chunk)
+
+
+def _own(directory: Path) -> tuple[BinaryIO, Path]:
+    """A new file for one ingest alone, locked."""
+    fd, name = tempfile.mkstemp(dir=directory, suffix=".tmp")
+    os.fchmod(fd, 0o644)
+    _lock(fd)
+    return os.fdopen(fd, "r+b", buffering=0), Path(name)
 
 
 def _lock(fd: int) -> bool:

@@ -343,6 +343,7 @@ class Images:
                 freed += image.size
                 gone += [{"Untagged": names.parse(name).familiar()} for name in (*image.tags, *image.digests)]
                 gone += await self._delete(self._untag(image, (*image.tags, *image.digests)))
+        await asyncio.to_thread(self.content.sweep, partials=True)  # downloads that broke off, and were not resumed
         self._events.prune("image", freed)
         return gone, freed
 

@@ -183,9 +183,8 @@ class Load:
             with (
                 storage_errors(content.root),
                 path.open("rb") as file,
-                content.ingest(descriptor.digest, descriptor.size) as ingest,
+                content.ingest(descriptor.digest, descriptor.size, resumable=False) as ingest,
             ):
-                ingest.restart()
                 while chunk := file.read(CHUNK):
                     ingest.write(chunk)
                 ingest.commit()

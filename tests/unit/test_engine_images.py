@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -197,6 +198,19 @@ def test_prune_minds_its_conditions(place: Place) -> None:
     gone, _ = place.do(lambda images: images.prune({"dangling": ["false"], "label": ["a"]}))
     assert {"Untagged": "x:1"} in gone and list(place.do(names)) == [TWO.config.digest]
     assert place.do(lambda images: images.prune({"dangling": ["false"], "until": ["0"]})) == ([], 0)
+
+
+def test_prune_removes_downloads_that_broke_off(place: Place) -> None:
+    async def work(images: Images) -> None:
+        name = "sha256:" + "0" * 64
+        with images.content.ingest(name, 4) as ingest:
+            ingest.write(b"par")
+            await images.prune({})
+            assert len(os.listdir(images.content.root / "ingest")) == 1  # one that goes on stays
+        await images.prune({})
+        assert os.listdir(images.content.root / "ingest") == []
+
+    place.run(work)
 
 
 def test_garbage_stays_while_something_is_fetched(place: Place) -> None:

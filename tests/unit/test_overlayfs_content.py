@@ -133,6 +133,18 @@ def test_too_few_bytes_are_kept_for_a_resume(store: ContentStore) -> None:
         assert ingest.offset == 3
 
 
+def test_one_that_is_not_resumable_keeps_nothing_and_a_crash_leaves_what_is_swept(store: ContentStore) -> None:
+    with store.ingest(digest(b"good"), 4) as broken_off:
+        broken_off.write(b"goo")
+    with store.ingest(digest(b"good"), 4, resumable=False) as ingest:
+        assert ingest.offset == 0
+        ingest.write(b"go")
+        left = set(os.listdir(store.root / "ingest")) - {digest(b"good").replace(":", "-")}
+        assert len(left) == 1 and all(name.endswith(".tmp") for name in left)
+    assert store.sweep() == [] and len(os.listdir(store.root / "ingest")) == 1
+    assert store.sweep(partials=True) == [digest(b"good").replace(":", "-")]
+
+
 def test_a_partial_longer_than_the_blob_is_useless(store: ContentStore) -> None:
     with store.ingest(digest(b"good")) as ingest:
         ingest.write(b"much longer")
