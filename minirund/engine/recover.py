@@ -78,6 +78,11 @@ async def adopt(container: Container, runner: Runner) -> wire.State | None:
     if not isinstance(word, wire.State):
         shim.close()
         return None
+    if word.exited is None and not word.started:
+        log.info("the start of %s did not come to its end with the daemon before: it is ended", container.name)
+        shim.close()
+        await asyncio.to_thread(clear_cgroup, runner.cgroup(container))
+        return None
     live = runner.live(container.id)
     live.shim, live.awaited_removal = shim, word.removal_awaited
     if word.exited is None:

@@ -166,6 +166,7 @@ class Runner:
         try:
             for pause in PAUSES:
                 await asyncio.sleep(pause)
+                await stopped.let_go(bundle, container.name)
                 async with self._places.held(container, bundle.read_shim_pid):
                     message.outline = outline(config)
                     shim = self._ask(message, [os.dup(descriptor) for descriptor in spare])

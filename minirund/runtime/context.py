@@ -108,10 +108,9 @@ class Context:
         socket.send_fds(self.report, [TERMINAL], [master])
         os.close(master)
 
-    def send_mounted(self, upper: int) -> None:
-        """Give the shim a part in the root file system, and the lock on its upper directory; see rootfs.mount_root."""
-        socket.send_fds(self.report, [MOUNTED], [self.root, upper])
-        os.close(upper)
+    def send_mounted(self) -> None:
+        """Give the shim a part in the root file system; see rootfs.mount_root."""
+        socket.send_fds(self.report, [MOUNTED], [self.root])
 
     def has_new(self, kind: str) -> bool:
         """Whether the container has a namespace of this kind that was made for it."""

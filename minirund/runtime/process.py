@@ -62,7 +62,7 @@ class Process:
         self.pid, self.pidfd = 0, -1
         self.code: int | None = None
         self.mounted: list[int] = []
-        """What keeps the root file system mounted, and the lock on its upper directory."""
+        """What keeps the root file system mounted."""
 
     def start(self, ctx: Context, steps: tuple[init.Step, ...], namespaces: int, cgroup: int, stdin: bool) -> None:
         """Clone the child and let it take the steps. Raises StepFailed, OSError: then there is no child."""
@@ -108,7 +108,7 @@ class Process:
     def _read_report(self, report: socket.socket) -> None:
         """Until its end: the root, a terminal, a failure, or the word that execve comes next."""
         try:
-            data, descriptors, _flags, _address = socket.recv_fds(report, REPORT_BYTES, 2, socket.MSG_CMSG_CLOEXEC)
+            data, descriptors, _flags, _address = socket.recv_fds(report, REPORT_BYTES, 1, socket.MSG_CMSG_CLOEXEC)
         except BlockingIOError:
             return
         if data == TERMINAL and descriptors:
@@ -162,7 +162,7 @@ class Process:
             self._read_report(self._report)
 
     def unmount(self) -> None:
-        """Let go of the root file system, which takes as long as the disk does to write; of the lock only then."""
+        """Let go of the root file system, which takes as long as the disk does to write."""
         for descriptor in self.mounted:
             os.close(descriptor)
         self.mounted = []

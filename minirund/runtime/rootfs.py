@@ -12,7 +12,6 @@ Sources: mount(2), open_tree(2), move_mount(2), pivot_root(2), mount_namespaces(
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import stat
 from typing import Any
@@ -55,22 +54,14 @@ def mount_root(ctx: Context) -> None:
         os.close(with_directory)
         return
     mount = OverlayMount.from_json(overlay)
-    upper = -1 if mount.upper is None else lock_upper(mount.upper)
     if mount.work is not None and VOLATILE in mount.extra:  # a --rm container, which no power cut outlives
         forget_volatile(mount.work)
     os.makedirs(path, exist_ok=True)
     os.chdir(mount.cwd)  # the layers are named relative to it, to fit into a page of options
     syscalls.mount("overlay", path, "overlay", 0, mount.options())
     ctx.root = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    if upper >= 0:
-        ctx.send_mounted(upper)
-
-
-def lock_upper(upper: str) -> int:
-    """Two mounts must not write to one upper directory: wait until the one before has gone. The lock's descriptor."""
-    descriptor = os.open(upper, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    fcntl.flock(descriptor, fcntl.LOCK_EX)
-    return descriptor
+    if mount.upper is not None:
+        ctx.send_mounted()
 
 
 def mount_all(ctx: Context) -> None:

@@ -109,7 +109,6 @@ class Shim:
         if not self.deserted:
             self.session.give_up()
         self.remove_cgroup()
-        self.remove_run_files()
         if not self.deserted:
             self.waiters.answer(failed.exit_code, removed=True)
             self.control.send(failed)
@@ -239,15 +238,16 @@ class Shim:
     def run(self) -> None:
         """Until nothing is left to do; clients that are slow to read keep us a little longer, without our door.
 
-        The root file system goes last, when nobody waits for us any more.
+        The root file system goes when everybody has been told. The container's next start waits for that: for the end
+        of shim.pid.
         """
         while not self.may_go():
             self.loop.turn()
+        self.process.unmount()
         self.remove_run_files()
         self.control.close()
         while not self.deserted and (self.session.has_clients or self.execs.have_clients):
             self.loop.turn()
-        self.process.unmount()
 
 
 def wake(host: Host, start: Start, born: Born) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 from pathlib import Path
 
+import pytest
 from bundles import Runtime, TestBundle, eventually, make_bundle
 from test_runtime_zygote import waiting, zygote
 
 from cgroups.cgroup import Cgroup
 from minirund.engine import stopped
+from minirund.errors import Unavailable
 
 
 def stop(pid: int) -> None:
@@ -32,6 +35,43 @@ def test_the_shim_that_waits(bundle: TestBundle) -> None:
         container.started()
         assert is_dead(shim)
         assert container.kill() == 137
+
+
+def test_a_start_waits_for_the_last_shim_until_its_root_is_unmounted(
+    runtime: Runtime, bundle: TestBundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asyncio.run(stopped.let_go(bundle.bundle, "one that has never run"))
+    container = runtime.launch(bundle, "/bin/true")
+    assert container.exited(release=False) == 0
+    shim = container.shim_pid()
+
+    async def wait() -> None:
+        waiting = asyncio.create_task(stopped.let_go(bundle.bundle, "web"))
+        await asyncio.wait([waiting], timeout=0.1)
+        assert not waiting.done()
+        container.release()
+        await waiting
+
+    asyncio.run(wait())
+    monkeypatch.setattr(stopped, "DISK_PATIENCE", 0.05)
+    bundle.bundle.write_shim_pid(os.getpid())  # one that does not end
+    with pytest.raises(Unavailable, match=f"container web: .*process {os.getpid()}.* is still unmounting"):
+        asyncio.run(stopped.let_go(bundle.bundle, "web"))
+    assert shim != os.getpid()
+    os.unlink(bundle.bundle.shim_pid)
+
+
+def test_a_last_shim_that_is_stopped_is_killed(
+    runtime: Runtime, bundle: TestBundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    container = runtime.launch(bundle, "/bin/true")
+    assert container.exited(release=False) == 0
+    shim = container.shim_pid()
+    stop(shim)
+    monkeypatch.setattr(stopped, "PATIENCE", 0.05)
+    asyncio.run(stopped.let_go(bundle.bundle, "web"))
+    assert is_dead(shim)
+    container.control.close()
 
 
 def test_the_zygote_and_the_spawner(tmp_path: Path, lower: Path) -> None:
