@@ -109,6 +109,8 @@ class Shim:
         if not self.deserted:
             self.session.give_up()
         self.remove_cgroup()
+        self.process.unmount()
+        self.remove_run_files()
         if not self.deserted:
             self.waiters.answer(failed.exit_code, removed=True)
             self.control.send(failed)
