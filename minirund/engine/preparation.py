@@ -55,7 +55,6 @@ class Preparation:
         for name, text in zip(ETC, texts, strict=True):
             with open(f"{bundle.run}/{name}", "w", encoding="utf-8") as file:
                 file.write(text)
-        bundle.clear_exit()
         bundle.write_config(config)
 
     def _surroundings(self, container: Container, place: Place, others: dict[str, Container]) -> spec.Surroundings:

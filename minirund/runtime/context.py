@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from minirund.errors import StepFailed
@@ -67,8 +68,10 @@ class Context:
         """init's only: the run directory, the shim's process ID."""
         self.seccomp = -1
         """A memfd with the filter program, or nothing in it; -1 for none."""
-        self.plan = self.waits = -1
-        """init's only: the memfd with the configuration, and where it hears that it is written."""
+        self.plan: Callable[[], dict[str, Any]]
+        """init's only: reads the configuration, once it is written."""
+        self.waits = -1
+        """init's only: where it hears that it is."""
         self.root = -1
         """The container's root directory, until it is everybody's."""
         self.output = True

@@ -12,7 +12,6 @@ go, and with them its mounts.
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 from collections.abc import Callable
@@ -23,7 +22,7 @@ from minirund.bundle import Bundle
 from minirund.errors import StartFailed, StepFailed
 from minirund.runtime import devices, program, rootfs, security, syscalls
 from minirund.runtime.context import READY, Context, Host
-from minirund.runtime.start import Start, read_memfd
+from minirund.runtime.start import Start
 
 Step = Callable[[Context], None]
 LONGEST = 1000  # characters
@@ -58,7 +57,7 @@ def wait_for_plan(ctx: Context) -> None:
     word = os.read(ctx.waits, LONGEST_WORD)
     if word != READY:
         raise told_by(word)
-    plan = json.loads(read_memfd(ctx.plan))
+    plan = ctx.plan()
     ctx.config, ctx.process, ctx.linux = plan, plan.get("process") or {}, plan.get("linux") or {}
 
 
@@ -175,7 +174,7 @@ def context_of(host: Host, start: Start, shim: int) -> Context:
     ctx.report = socket.socket(fileno=start.get("init"))
     ctx.shim, ctx.run = shim, start.told["run"]
     ctx.joins, ctx.seccomp = start.joins(), start.get("seccomp")
-    ctx.plan, ctx.waits = start.get("plan"), start.get("init_plan")
+    ctx.plan, ctx.waits = start.plan, start.get("init_plan")
     if start.get("init0") >= 0:
         ctx.stdio = (start.get("init0"), start.get("init1"), start.get("init2"))
     return ctx

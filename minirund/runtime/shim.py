@@ -109,8 +109,7 @@ class Shim:
         if not self.deserted:
             self.session.give_up()
         self.remove_cgroup()
-        self.process.unmount()
-        self.remove_run_files()
+        self.let_go()
         if not self.deserted:
             self.waiters.answer(failed.exit_code, removed=True)
             self.control.send(failed)
@@ -231,8 +230,9 @@ class Shim:
             return False
         return not self.waiters.until_removed() or self.released
 
-    def remove_run_files(self) -> None:
-        """shim.pid, if it is still ours; shim.sock goes with the control."""
+    def let_go(self) -> None:
+        """Of the root file system, then of shim.pid, if that is still ours; shim.sock goes with the control."""
+        self.process.unmount()
         with contextlib.suppress(OSError):
             if self.bundle.read_shim_pid() == os.getpid():
                 os.unlink(self.bundle.shim_pid)
@@ -245,8 +245,7 @@ class Shim:
         """
         while not self.may_go():
             self.loop.turn()
-        self.process.unmount()
-        self.remove_run_files()
+        self.let_go()
         self.control.close()
         while not self.deserted and (self.session.has_clients or self.execs.have_clients):
             self.loop.turn()

@@ -48,7 +48,8 @@ class Spawner:
             wire.close_all(descriptors)
             begun = self._begun.pop(message.id, None) if isinstance(message, wire.Go | wire.Stop) else None
             if begun is not None:
-                finish(begun) if isinstance(message, wire.Go) else stop(begun)
+                go_on = finish if isinstance(message, wire.Go) else stop
+                go_on(begun)
 
     def _launch(self, message: wire.Launch, descriptors: list[int]) -> None:
         if message.id in self._begun:  # its shim was killed, and it is asked for again

@@ -43,6 +43,12 @@ def nothing_left(bundle: TestBundle, container: Container, shim: int) -> None:
     assert os.listdir(bundle.bundle.run) == []
 
 
+def fails(bundle: TestBundle, container: Container, shim: int, message: str) -> None:
+    failed = container.until(wire.Failed)
+    assert (failed.exit_code, failed.message) == (125, message)
+    nothing_left(bundle, container, shim)
+
+
 def test_init_waits_for_the_bundle(runtime: Runtime, bundle: TestBundle) -> None:
     container = begin(runtime, bundle, "sh", "-c", "exit 7")
     assert not select.select([container.control], [], [], 0)[0]
@@ -56,9 +62,7 @@ def test_a_bundle_that_will_never_be_there(runtime: Runtime, bundle: TestBundle)
     container = begin(runtime, bundle, "/bin/true")
     shim = container.shim_pid()
     runtime.channel.send(wire.Stop(bundle.id))
-    failed = container.until(wire.Failed)
-    assert (failed.exit_code, failed.message) == (125, "its bundle could not be written")
-    nothing_left(bundle, container, shim)
+    fails(bundle, container, shim, "its bundle could not be written")
 
 
 def test_a_bundle_that_asks_for_too_much(runtime: Runtime, bundle: TestBundle) -> None:
@@ -66,9 +70,7 @@ def test_a_bundle_that_asks_for_too_much(runtime: Runtime, bundle: TestBundle) -
     shim = container.shim_pid()
     bundle.bundle.write_config({**bundle.config, "hooks": {"prestart": [{"path": "/bin/true"}]}})
     runtime.channel.send(wire.Go(bundle.id))
-    failed = container.until(wire.Failed)
-    assert (failed.exit_code, failed.message) == (125, "config.json: hooks are not offered")
-    nothing_left(bundle, container, shim)
+    fails(bundle, container, shim, "config.json: hooks are not offered")
 
 
 def test_a_bundle_that_is_not_there_after_all(runtime: Runtime, bundle: TestBundle) -> None:
