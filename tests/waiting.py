@@ -6,9 +6,12 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+PATIENCE = 120.0
+"""Seconds. It ends what will never be: a busy machine, or an emulated one, takes dozens of times what a test should."""
+
 
 def until(
-    true: Callable[[], Any], what: str = "it never came to that", patience: float = 30.0, pause: float = 0.01
+    true: Callable[[], Any], what: str = "it never came to that", patience: float = PATIENCE, pause: float = 0.01
 ) -> Any:
     """What ``true`` returns once that counts as true. ``patience`` and ``pause`` in seconds. Raises AssertionError."""
     deadline = time.monotonic() + patience

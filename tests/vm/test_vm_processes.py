@@ -145,8 +145,8 @@ def test_the_one_with_the_higher_score_is_killed_first(parent: Path, name: str, 
         options = ("--cgroup-parent", "/scores", "--oom-score-adj", score, *PYTHON)
         minirun("run", "-d", "--name", each, *options, IMAGE, "python3", "-c", holds.format(size))
     for each in (name, second):
-        until(lambda each=each: "holds" in minirun("logs", each), f"{each} does not hold its memory", 60, pause=0.3)
+        until(lambda each=each: "holds" in minirun("logs", each), f"{each} does not hold its memory", pause=0.3)
     minirun("exec", name, "dd", "if=/dev/zero", "of=/dev/shm/file", "bs=1M", "count=48")
-    until(lambda: not inspect(second)["State"]["Running"], f"{second} runs on", 60, pause=0.3)
+    until(lambda: not inspect(second)["State"]["Running"], f"{second} runs on", pause=0.3)
     assert (inspect(second)["State"]["OOMKilled"], inspect(second)["State"]["ExitCode"]) == (True, 137)
     assert inspect(name)["State"]["Running"] is True

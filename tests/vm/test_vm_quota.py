@@ -5,10 +5,9 @@ Run by vagrant/test.sh in the guest. `make vm-test` boots one whose root has pro
 
 from __future__ import annotations
 
-import time
-
 import pytest
 from guest import IMAGE, PYTHON, inspect, minirun, systemctl
+from waiting import until
 
 from overlayfs import quota
 from overlayfs.errors import NoProjectQuota
@@ -57,14 +56,10 @@ def test_the_project_goes_with_the_container(name: str) -> None:
     found = quota.look(layer(name))
     assert found is not None
     minirun("rm", name)
-    assert forgotten(found.project)
+    until(lambda: forgotten(found.project), "its quota stays")  # the directory is deleted behind the answer
 
 
 def forgotten(project: int) -> bool:
-    """No limit, nothing counted: the number is free again. The directory is deleted when the answer has been given."""
+    """No limit, nothing counted: the number is free again."""
     with quota._opened(DATA) as fd:
-        for _ in range(100):
-            if not any((quota._counted(fd, project) or (0,))[:6]):
-                return True
-            time.sleep(0.1)
-    return False
+        return not any((quota._counted(fd, project) or (0,))[:6])

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from guest import IMAGE, MINIRUN, cgroup_file, inspect, minirun, systemctl
+from waiting import PATIENCE, until
 
 UNITS = ("minirund.service", "minirund.socket")
 NEWER = os.environ.get("NEWER")
@@ -29,10 +29,7 @@ def limits(pid: int | str, what: str) -> tuple[str, str]:
 
 def come_back(before: int) -> None:
     """Wait for the service to have another main process, and to answer."""
-    deadline = time.monotonic() + 60
-    while main_pid() in (0, before) and time.monotonic() < deadline:
-        time.sleep(0.5)
-    assert main_pid() not in (0, before)
+    until(lambda: main_pid() not in (0, before), "no other daemon", pause=0.5)
     minirun("version")
 
 
@@ -59,7 +56,7 @@ class Session:
 
     def close(self) -> int:
         """The command's exit code, after the end of its input."""
-        self.process.communicate(timeout=60)
+        self.process.communicate(timeout=PATIENCE)
         return self.process.returncode
 
 
