@@ -26,6 +26,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from waiting import PATIENCE
+
 from cgroups.cgroup import find_mount
 from minirund import wire
 from minirund.bundle import Bundle
@@ -34,7 +36,6 @@ from minirund.runtime.spec import default_config
 from overlayfs.mount import OverlayMount
 
 BUSYBOX = "/bin/busybox"
-PATIENCE = 20.0
 PASSWD = "root:x:0:0:root:/root:/bin/sh\ndaemon:x:1:1::/usr/sbin:/bin/false\nuser:x:1000:1000::/home/user:/bin/sh\n"
 GROUP = "root:x:0:\ndaemon:x:1:\naudio:x:29:user\nvideo:x:44:user,daemon\nuser:x:1000:\n"
 numbers = itertools.count()
@@ -317,10 +318,26 @@ class Runtime:
         return self.run(bundle, "/bin/sh", "-c", script)
 
 
-def eventually(condition: Any, what: str = "") -> Any:
-    """Wait until the condition holds; its value."""
+def eventually(condition: Any, what: Any = "it did not come to pass") -> Any:
+    """Wait until the condition holds; its value. ``what`` is said if it never does, or is asked then what to say."""
     deadline = time.monotonic() + PATIENCE
     while not (value := condition()):
-        assert time.monotonic() < deadline, what or "it did not come to pass"
+        assert time.monotonic() < deadline, what() if callable(what) else what
         time.sleep(0.005)
     return value
+
+
+def descriptors(pid: int) -> list[str]:
+    """What a process has open. One that it closes meanwhile is left out."""
+    found = []
+    for name in os.listdir(f"/proc/{pid}/fd"):
+        with contextlib.suppress(OSError):
+            found.append(os.readlink(f"/proc/{pid}/fd/{name}"))
+    return sorted(found)
+
+
+def kinds(pid: int) -> list[str]:
+    """What a process has open, but for this one's stderr."""
+    names = descriptors(pid)
+    names.remove(os.readlink("/proc/self/fd/2"))
+    return sorted(name.partition(":[")[0] for name in names)

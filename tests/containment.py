@@ -37,7 +37,7 @@ OWN = (
     "self"  # the cgroup below the new root in which the process itself then lives: a root with processes can't delegate
 )
 PREFIX = "minirund-test-"  # of the cgroups: then the pid of who made it
-GRACE = 10.0  # seconds: the kernel takes namespaces apart behind the last process
+GRACE = 60.0  # seconds: the kernel takes namespaces apart behind the last process, one after the other
 
 
 def _check(result: int, what: str) -> None:

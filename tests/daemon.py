@@ -40,7 +40,7 @@ from minirund.engine.settings import Settings
 
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
-START_SECONDS, STOP_SECONDS, CLI_SECONDS = 120, 30, 120
+START_SECONDS, STOP_SECONDS, CLI_SECONDS = 120, 120, 120
 _numbers = itertools.count(1)
 
 
@@ -51,7 +51,7 @@ class DaemonFailed(Exception):
 class UnixConnection(http.client.HTTPConnection):
     """HTTP over a unix socket."""
 
-    def __init__(self, path: str, timeout: float = 60) -> None:
+    def __init__(self, path: str, timeout: float = CLI_SECONDS) -> None:
         super().__init__("localhost", timeout=timeout)
         self.path = path
 
@@ -205,10 +205,18 @@ class DaemonHost:
     def settle(self) -> int:
         """Wait until it is idle, its pool of namespaces full: the number of its descriptors, once that stays."""
         found, deadline = -1, time.monotonic() + START_SECONDS
-        while found != (now := self._descriptors(deadline)):
+        while found != (now := self._descriptors(deadline)) or not self._sleeps():
             found = now
             time.sleep(0.2)
         return found
+
+    def _sleeps(self) -> bool:
+        """Whether none of its threads wants the processor, which it may have to wait for."""
+        states = []
+        for task in os.scandir(f"/proc/{self.pid}/task"):
+            with suppress(OSError):
+                states.append(Path(task.path, "stat").read_text().rpartition(")")[2].split()[0])
+        return set(states) == {"S"}
 
     def _descriptors(self, deadline: float) -> int:
         """How many it holds with a full pool: each namespace of it is a descriptor that leads to ``net:[NUMBER]``."""
@@ -265,7 +273,7 @@ class DaemonHost:
             defaults["stdin"] = subprocess.DEVNULL
         return subprocess.run([program, *words], **(defaults | options))  # noqa: PLW1510 - the caller says check
 
-    def connection(self, timeout: float = 60) -> UnixConnection:
+    def connection(self, timeout: float = CLI_SECONDS) -> UnixConnection:
         """A kept-alive HTTP connection; the caller closes it."""
         return UnixConnection(self.socket, timeout)
 

@@ -14,6 +14,7 @@ from ipaddress import IPv4Address, IPv4Interface
 from typing import Any
 
 import pytest
+from waiting import PATIENCE as DEADLINE
 
 from netns.bridge import Bridge
 from netns.messages import LOOPBACK_INDEX, link_up
@@ -24,7 +25,6 @@ from netns.veth import Endpoint, connect
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="makes network namespaces")
 BRIDGE = IPv4Interface("10.71.0.1/24")
-DEADLINE = 20.0
 
 
 def _enter() -> None:

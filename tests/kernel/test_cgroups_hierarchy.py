@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from waiting import PATIENCE
 
 from cgroups.cgroup import ACCOUNTED, Cgroup, find_mount, subdirectories
 from cgroups.errors import CgroupTimeout, ControllerMissing, WriteRefused
@@ -53,7 +54,7 @@ def test_freeze_stops_and_thaw_lets_run_on(group: Cgroup) -> None:
         assert not select.select([process.stdout], [], [], 0.2)[0]
         group.thaw()
         assert not group.frozen
-        assert select.select([process.stdout], [], [], 10)[0]
+        assert select.select([process.stdout], [], [], PATIENCE)[0]
         process.kill()
 
 
@@ -100,7 +101,7 @@ def test_a_freeze_that_times_out_is_taken_back(group: Cgroup, sleeper: subproces
 def test_kill_ends_frozen_processes_too(group: Cgroup, sleeper: subprocess.Popen[bytes]) -> None:
     group.freeze()
     group.kill()
-    assert sleeper.wait(10) == -signal.SIGKILL
+    assert sleeper.wait(PATIENCE) == -signal.SIGKILL
     group.wait_empty()
 
 
@@ -109,7 +110,7 @@ def test_kill_each_ends_who_forks_faster(group: Cgroup) -> None:
     with subprocess.Popen([sys.executable, "-S", "-c", SPAWNER], stdin=subprocess.PIPE) as first:
         group.join(first.pid)
         first.communicate(b"x")
-        group.kill_each(timeout=60)
+        group.kill_each(PATIENCE)
     assert group.processes() == []
 
 
@@ -121,7 +122,7 @@ def test_kill_falls_back_where_the_kernel_has_no_cgroup_kill(group: Cgroup, slee
             return super().file("no-such-file" if name == "cgroup.kill" else name)
 
     Old(group.path).kill()
-    assert sleeper.wait(10) == -signal.SIGKILL
+    assert sleeper.wait(PATIENCE) == -signal.SIGKILL
 
 
 def test_remove_takes_processes_and_descendants(group: Cgroup) -> None:

@@ -8,11 +8,10 @@ import subprocess
 from collections.abc import Iterator
 
 import pytest
+from waiting import PATIENCE
 
 from cgroups.cgroup import Cgroup
 from cgroups.notices import Notices
-
-PATIENCE = 20
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from engine_records import a_container
+from waiting import PATIENCE
 
 from cgroups.cgroup import Cgroup
 from minirund import wire
@@ -22,7 +23,6 @@ from minirund.engine.events import Events
 from minirund.engine.ooms import Ooms
 from minirund.engine.store import Store
 
-PATIENCE = 20
 CONTAINER = a_container()
 
 

@@ -8,7 +8,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from bundles import Runtime, TestBundle, eventually, make_bundle
+from bundles import PATIENCE, Runtime, TestBundle, eventually, make_bundle
 from test_runtime_zygote import waiting, zygote
 
 from cgroups.cgroup import Cgroup
@@ -33,7 +33,7 @@ def test_the_shim_that_waits(bundle: TestBundle) -> None:
         container = runtime.launch(bundle, "/bin/sleep", "1000")
         stopped.end(runtime.process.pid, bundle.id)
         container.started()
-        assert is_dead(shim)
+        eventually(lambda: is_dead(shim))
         assert container.kill() == 137
 
 
@@ -85,7 +85,7 @@ def test_the_zygote_and_the_spawner(tmp_path: Path, lower: Path) -> None:
     stopped.end(runtime.process.pid, bundle.id)
     assert container.next() is None  # the daemon hears nothing, and asks a new spawner
     container.control.close()
-    assert runtime.process.wait(20) == -signal.SIGKILL
+    assert runtime.process.wait(PATIENCE) == -signal.SIGKILL
     eventually(lambda: is_dead(of) and is_dead(waits))
     with runtime:
         pass

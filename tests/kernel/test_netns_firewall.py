@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 import pytest
-from netns_sandbox import container, dial, exchange, listen, make_bridge, own_network
+from netns_sandbox import DEADLINE, container, dial, exchange, listen, make_bridge, own_network
 
 from netns.bridge import enable_forwarding, list_links
 from netns.errors import FirewallError, InvalidName, PortTaken
@@ -71,7 +71,7 @@ def test_datagrams_leave_and_are_answered() -> None:
     with world() as here, listen(here.internet, 7000, socket.SOCK_DGRAM) as server:
         client = here.first.run(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
         with client:
-            client.settimeout(10)
+            client.settimeout(DEADLINE)
             client.sendto(b"ping", (str(INTERNET), 7000))
             data, source = server.recvfrom(16)
             assert (data, source[0]) == (b"ping", "198.51.100.1")
@@ -171,7 +171,7 @@ def test_a_published_port_for_datagrams() -> None:
         here.firewall.publish("udp", None, 53, FIRST[2], 5300)
         client = here.internet.run(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
         with client:
-            client.settimeout(10)
+            client.settimeout(DEADLINE)
             client.sendto(b"ping", (str(UPLINK.ip), 53))
             data, source = server.recvfrom(16)
             server.sendto(data, source)

@@ -7,7 +7,7 @@ import socket
 import subprocess
 
 import pytest
-from netns_sandbox import needs_root, own_network
+from netns_sandbox import DEADLINE, needs_root, own_network
 
 from netns.namespace import NetworkNamespace, run_in
 from netns.syscalls import setns_net
@@ -40,7 +40,7 @@ def test_a_fresh_namespace_has_only_loopback_and_the_caller_stays() -> None:
 def ping_self() -> bytes:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
         udp.bind(("127.0.0.1", 0))
-        udp.settimeout(5)
+        udp.settimeout(DEADLINE)
         udp.sendto(b"hello", udp.getsockname())
         return udp.recv(16)
 

@@ -2,15 +2,17 @@
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 import pytest
 from netns_sandbox import dial, eventually, exchange, listen, make_bridge, own_network
+from waiting import until
 
 from netns.bridge import Bridge, list_links
 from netns.errors import AddressPoolExhausted, NetlinkError, PoolClosed
 from netns.ipam import AddressPool
-from netns.pool import ReadyPool
+from netns.pool import Entry, ReadyPool
 
 
 def addresses_of(bridge: Bridge) -> AddressPool:
@@ -127,7 +129,14 @@ def test_an_exhausted_subnet_is_named_and_recovers() -> None:
             pool.take()
         namespace.close()
         addresses.release(endpoint.address.ip)
-        again, same = pool.take()
+
+        def take() -> Entry | None:
+            """None while the worker has the one address there is, and has not finished."""
+            with suppress(AddressPoolExhausted):
+                return pool.take()
+            return None
+
+        again, same = until(take, "it does not recover")
         assert same.address == endpoint.address
         again.close()
 

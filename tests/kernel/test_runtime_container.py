@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from bundles import Result, Runtime, TestBundle, make_bundle, make_rootfs
+from bundles import Result, Runtime, TestBundle, eventually, make_bundle, make_rootfs
 
 from minirund import wire
 
@@ -249,12 +249,12 @@ def test_long_paths(runtime: Runtime, tmp_path: Path, lower: Path) -> None:
 
 @pytest.mark.parametrize(("number", "code"), [(15, 143), (9, 137), (2, 130)])
 def test_signals_end_it(runtime: Runtime, bundle: TestBundle, number: int, code: int) -> None:
-    container = runtime.launch(bundle, "/bin/sh", "-c", "trap 'trap - TERM INT; exit $((128 + S))' TERM INT; sleep 99")
+    """Process 1 has no default for a signal but SIGKILL: it traps the others, and says when it does."""
+    script = f"trap 'exit {code}' TERM INT; echo ready; while :; do sleep 0.02; done"
+    container = runtime.launch(bundle, "/bin/sh", "-c", script)
     container.started()
-    container.control.send(wire.Signal(9 if number == 9 else number))
-    if number != 9:  # process 1 has no default for a signal: the shell's trap waits for sleep to end
-        container.control.send(wire.Signal(9))
-        code = 137
+    eventually(lambda: bundle.logged() == b"ready\n")
+    container.control.send(wire.Signal(number))
     assert container.exited() == code
 
 

@@ -97,8 +97,8 @@ def test_the_spawner_is_killed_meanwhile(bundle: TestBundle) -> None:
 def test_it_is_launched_again(runtime: Runtime, bundle: TestBundle) -> None:
     """The shim was killed: the spawner forgets the start that waits, and begins another."""
     killed = begin(runtime, bundle, "/bin/true")
+    os.kill(killed.shim_pid(), 9)  # first: else it would see init's end, and tell of it
     Cgroup(bundle.cgroup).kill()
-    os.kill(killed.shim_pid(), 9)
     assert killed.next() is None
     killed.control.close()
     Cgroup(bundle.cgroup).remove()

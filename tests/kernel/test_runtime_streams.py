@@ -158,9 +158,9 @@ def test_a_client_that_does_not_read_holds_the_output_up(runtime: Runtime, bundl
 
 
 def settled(value: object) -> int:
-    """A number, once it has not changed for a while."""
-    last, since = -1, time.monotonic()
-    while time.monotonic() - since < 0.4:
+    """A number, once it is not 0 and has not changed for a while."""
+    last, since = 0, time.monotonic()
+    while not last or time.monotonic() - since < 0.4:
         now = value()  # type: ignore[operator]
         if now != last:
             last, since = now, time.monotonic()

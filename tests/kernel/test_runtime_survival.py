@@ -7,10 +7,12 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
-from bundles import Runtime, TestBundle, eventually, make_bundle, make_rootfs
+from bundles import PATIENCE, Runtime, TestBundle, descriptors, eventually, kinds, make_bundle, make_rootfs
 
 from cgroups.cgroup import Cgroup
 from minirund import wire
@@ -36,7 +38,7 @@ def test_the_spawner_ends_with_its_socket(bundle: TestBundle) -> None:
     container = runtime.launch(bundle, "/bin/sleep", "1000")
     container.started()
     runtime.channel.close()
-    assert runtime.process.wait(20) == 0
+    assert runtime.process.wait(PATIENCE) == 0
     assert container.kill() == 137
     with runtime:
         pass
@@ -152,12 +154,14 @@ def test_the_same_bundle_starts_again(runtime: Runtime, bundle: TestBundle) -> N
     assert bundle.logged() == b"0\n0\n1\n0\n1\n2\n"
 
 
-def descriptors(pid: int) -> list[str]:
-    return sorted(os.readlink(f"/proc/{pid}/fd/{name}") for name in os.listdir(f"/proc/{pid}/fd"))
+def settled(look: Callable[[], Any]) -> Any:
+    """What is seen five times in a row."""
+    seen: list[Any] = []
+    return eventually(lambda: seen.append(look()) or (seen[-5:] == [seen[-1]] * 5 and seen[-1]))
 
 
 def test_a_hundred_starts_leave_nothing(runtime: Runtime, tmp_path: Path, lower: Path) -> None:
-    before = descriptors(runtime.process.pid)
+    before = settled(lambda: descriptors(runtime.process.pid))
     mounts = Path("/proc/self/mountinfo").read_text()
     bundle = make_bundle(tmp_path, lower)
     shims = []
@@ -167,7 +171,7 @@ def test_a_hundred_starts_leave_nothing(runtime: Runtime, tmp_path: Path, lower:
         shims.append(container.shim_pid())
         assert container.exited() == number
     eventually(lambda: all(gone(pid) for pid in shims), "shims stay")
-    assert descriptors(runtime.process.pid) == before
+    eventually(lambda: descriptors(runtime.process.pid) == before, "the spawner holds more than before")
     assert Path("/proc/self/mountinfo").read_text() == mounts
     assert os.listdir(bundle.bundle.run) == []
     assert not os.path.exists(bundle.cgroup)
@@ -189,21 +193,18 @@ def test_an_idle_shim_holds_few_descriptors_and_little_memory(runtime: Runtime, 
     container.started()
     pid = container.shim_pid()
     eventually(lambda: os.path.basename(Path(f"/proc/{pid}/wchan").read_text()).startswith("poll"), "it does not sleep")
-    held = descriptors(pid)
-    held.remove(os.readlink("/proc/self/fd/2"))  # the daemon's stderr
-    assert sorted(name.partition(":[")[0] for name in held) == sorted(
-        [
-            *("/dev/null", "/dev/null", bundle.cgroup, bundle.bundle.log_path),
-            *("anon_inode", "pipe", "pipe", "pipe"),  # init's pidfd, its stdio
-            *(
-                "/memfd:start (deleted)",
-                "/memfd:plan (deleted)",
-                "/memfd:seccomp (deleted)",
-            ),  # for when it wakes, for execs
-            *("socket", "socket"),  # the daemon's, and the door for the next one
-            "socket",  # init's report, unread: the root file system lies in it
-        ]
-    )
+    expected = [
+        *("/dev/null", "/dev/null", bundle.cgroup, bundle.bundle.log_path),
+        *("anon_inode", "pipe", "pipe", "pipe"),  # init's pidfd, its stdio
+        *(
+            "/memfd:start (deleted)",
+            "/memfd:plan (deleted)",
+            "/memfd:seccomp (deleted)",
+        ),  # for its waking, for execs
+        *("socket", "socket"),  # the daemon's, and the door for the next one
+        "socket",  # init's report, unread: the root file system lies in it
+    ]
+    eventually(lambda: kinds(pid) == sorted(expected), lambda: f"it holds {kinds(pid)}")
     assert os.getsid(pid) == pid
     assert container.kill() == 137
 
@@ -224,20 +225,20 @@ def test_the_runtime_alone(bundle: TestBundle) -> None:
     bundle.config["process"]["args"] = ["sh", "-c", "cat; echo bad >&2; exit 11"]
     bundle.bundle.write_config(bundle.config)
     command = [sys.executable, "-m", "minirund.runtime", "run", bundle.bundle.directory]
-    done = subprocess.run(command, input=b"typed", capture_output=True, timeout=30, check=False)
+    done = subprocess.run(command, input=b"typed", capture_output=True, timeout=PATIENCE, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (11, b"typed", b"bad\n")
     bundle.config["process"]["args"] = ["nope"]
     bundle.bundle.write_config(bundle.config)
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=30, check=False)
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE, check=False)
     assert (done.returncode, done.stderr) == (127, b'exec: "nope": executable file not found in $PATH\n')
 
 
 def test_the_printed_spec_runs(tmp_path: Path) -> None:
     printed = subprocess.run(
-        [sys.executable, "-m", "minirund.runtime", "spec"], capture_output=True, check=True, timeout=30
+        [sys.executable, "-m", "minirund.runtime", "spec"], capture_output=True, check=True, timeout=PATIENCE
     ).stdout
     (tmp_path / "config.json").write_bytes(printed)
     make_rootfs(tmp_path / "rootfs")
     command = [sys.executable, "-m", "minirund.runtime", "run", str(tmp_path)]
-    done = subprocess.run(command, input=b"hostname", capture_output=True, timeout=30, check=False)
+    done = subprocess.run(command, input=b"hostname", capture_output=True, timeout=PATIENCE, check=False)
     assert (done.returncode, done.stdout) == (0, b"minirund\n")
