@@ -26,6 +26,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from containment import descriptors
 from waiting import PATIENCE
 
 from cgroups.cgroup import find_mount
@@ -325,15 +326,6 @@ def eventually(condition: Any, what: Any = "it did not come to pass") -> Any:
         assert time.monotonic() < deadline, what() if callable(what) else what
         time.sleep(0.005)
     return value
-
-
-def descriptors(pid: int) -> list[str]:
-    """What a process has open. One that it closes meanwhile is left out."""
-    found = []
-    for name in os.listdir(f"/proc/{pid}/fd"):
-        with contextlib.suppress(OSError):
-            found.append(os.readlink(f"/proc/{pid}/fd/{name}"))
-    return sorted(found)
 
 
 def kinds(pid: int) -> list[str]:

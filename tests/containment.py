@@ -153,6 +153,15 @@ def describe(pid: int) -> str:
         return f"{pid} (ended)"
 
 
+def descriptors(pid: int) -> list[str]:
+    """What a process has open. What it closes meanwhile is left out."""
+    found = []
+    for name in os.listdir(f"/proc/{pid}/fd"):
+        with suppress(OSError):
+            found.append(os.readlink(f"/proc/{pid}/fd/{name}"))
+    return sorted(found)
+
+
 def observe(root: Cgroup, keepers: frozenset[int], enter_with: tuple[str, ...] = (), pid: str = "self") -> Leftovers:
     """Look around below a cgroup and in the namespaces of a process; ``enter_with`` is how a command gets there.
 

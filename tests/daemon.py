@@ -32,7 +32,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from containment import OWN, PREFIX, Leftovers, observe, settle
+from containment import OWN, PREFIX, Leftovers, descriptors, observe, settle
 from images import busybox, docker_archive
 
 from cgroups.cgroup import Cgroup, subdirectories
@@ -202,6 +202,18 @@ class DaemonHost:
                 found[pid] = Path(f"/proc/{pid}/cmdline").read_bytes()
         return found
 
+    def clients_of(self, ident: str) -> int:
+        """How many of those that have come to the daemon's socket a container's shim has by now.
+
+        The kernel lists a connection in the network namespace of who made it: in ours. Source: proc_pid_net(5).
+        """
+        table = [line.split() for line in Path("/proc/thread-self/net/unix").read_text().splitlines()]
+        inodes = {f"socket:[{words[6]}]" for words in table if words[-1] == self.socket}
+        shims = [
+            pid for pid, command in self.commands().items() if command.startswith(f"minirund-shim {ident}".encode())
+        ]
+        return len(inodes & {name for pid in shims for name in descriptors(pid)})
+
     def settle(self) -> int:
         """Wait until it is idle, its pool of namespaces full: the number of its descriptors, once that stays."""
         found, deadline = -1, time.monotonic() + START_SECONDS
@@ -221,10 +233,7 @@ class DaemonHost:
     def _descriptors(self, deadline: float) -> int:
         """How many it holds with a full pool: each namespace of it is a descriptor that leads to ``net:[NUMBER]``."""
         while True:
-            held = []
-            for link in os.scandir(f"/proc/{self.pid}/fd"):
-                with suppress(OSError):
-                    held.append(os.readlink(link))
+            held = descriptors(self.pid)
             if sum(target.startswith("net:") for target in held) >= Settings().pool_size:
                 return len(held)
             assert time.monotonic() < deadline, f"its pool of namespaces does not fill: {held}"

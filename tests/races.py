@@ -16,8 +16,8 @@ from contextlib import closing
 from typing import Any
 
 from daemon import DaemonHost, UnixConnection
+from waiting import PATIENCE
 
-PATIENCE = 20.0
 CODE = 7
 _numbers = itertools.count()
 

@@ -40,6 +40,7 @@ if __name__ == "__main__":  # run as a program, from anywhere
 
 import races
 from daemon import DaemonFailed, DaemonHost
+from waiting import PATIENCE
 
 from cgroups.cgroup import subdirectories
 from minirund.engine.ready import SIZE
@@ -98,7 +99,7 @@ def rows(host: DaemonHost, table: str) -> int:
             return int(db.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
 
 
-def eventually(what: str, found: Callable[[], Any], seconds: float = 20) -> None:
+def eventually(what: str, found: Callable[[], Any], seconds: float = PATIENCE) -> None:
     """Wait until ``found()`` is empty; what it still shows then is lost or left."""
     deadline = time.monotonic() + seconds
     while left := found():
@@ -248,7 +249,7 @@ class Worker:
 
     def work(self) -> None:
         """Until the daemon is gone."""
-        with closing(self.host.connection(30)) as self._connection:
+        with closing(self.host.connection(PATIENCE)) as self._connection:
             try:
                 while True:
                     self.step()
@@ -412,7 +413,7 @@ class Typist:
 
     def _upgraded(self, path: str) -> socket.socket:
         client = socket.socket(socket.AF_UNIX)
-        client.settimeout(30)
+        client.settimeout(PATIENCE)
         client.connect(self.host.socket)
         head = f"POST {path} HTTP/1.1\r\nHost: d\r\nConnection: Upgrade\r\nUpgrade: tcp\r\nContent-Length: 0\r\n\r\n"
         client.sendall(head.encode())

@@ -11,16 +11,11 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 
 import docker
 import pytest
-import waiting
 from daemon import DaemonHost
-
-PATIENCE = 20.0
-until = partial(waiting.until, patience=PATIENCE)
-
+from waiting import PATIENCE, until
 
 # docker-py leaves its sockets to the garbage collector
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 import pytest
 from daemon import DaemonHost
 from images import docker_archive, image
-from test_bad_input_requests import until
+from waiting import PATIENCE, until
 
 pytestmark = pytest.mark.root
 UPGRADE = b"Host: x\r\nUpgrade: tcp\r\nConnection: Upgrade\r\n"
@@ -36,7 +36,7 @@ def nothing_held(host: DaemonHost) -> Iterator[None]:
 def send(host: DaemonHost, data: bytes, half_close: bool = False) -> bytes:
     """Send, and read until the daemon closes; b"" if it broke the connection off."""
     with socket.socket(socket.AF_UNIX) as client:
-        client.settimeout(20)
+        client.settimeout(PATIENCE)
         client.connect(host.socket)
         answer = b""
         try:
@@ -100,7 +100,7 @@ def test_pipelined_requests_in_front_of_an_attach(host: DaemonHost) -> None:
         b"POST /containers/echo/attach?stream=1&stdin=1&stdout=1 HTTP/1.1\r\n",
     )
     with socket.socket(socket.AF_UNIX) as client:
-        client.settimeout(20)
+        client.settimeout(PATIENCE)
         client.connect(host.socket)
         client.sendall(ping * 3 + attach + UPGRADE + b"\r\n" + ping)
         answer = b""

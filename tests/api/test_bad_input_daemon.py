@@ -18,7 +18,7 @@ def daemon(host: DaemonHost, *options: str, config: Any = None, **more: Any) -> 
         host.config.write_text(config if isinstance(config, str) else json.dumps(config))
     roots = ["--data-root", f"{host.state}/other", "--exec-root", f"{host.state}/other-run"]
     command = [str(BIN / "minirund"), "-H", f"unix://{host.directory}/other.sock", *roots]
-    done = host.run(*command, "--config-file", str(host.config), *options, timeout=30, **more)
+    done = host.run(*command, "--config-file", str(host.config), *options, **more)
     return done.returncode, done.stderr
 
 

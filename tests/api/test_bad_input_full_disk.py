@@ -12,7 +12,8 @@ from daemon import TAR, DaemonHost
 from images import docker_archive, image
 from inside import SmallDisk, network_of
 from scripted_registry import scripted_registry
-from test_bad_input_requests import refused, until
+from test_bad_input_requests import refused
+from waiting import until
 
 pytestmark = pytest.mark.root
 FULL = "disk is full"

@@ -81,7 +81,7 @@ def hostile(changes: dict[str, Any], **config: Any) -> Image:
 def run(host: DaemonHost, changes: dict[str, Any], *words: str, options: tuple[str, ...] = (), **config: Any) -> Any:
     status, answer = load(host, hostile(changes, **config))
     assert (status, "error" in str(answer)) == (200, False), answer
-    return host.cli("run", "--rm", *options, "evil:1", *words, timeout=60)
+    return host.cli("run", "--rm", *options, "evil:1", *words)
 
 
 # ---- started

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 from daemon import DaemonHost
-from test_bad_input_requests import until
+from waiting import until
 
 pytestmark = pytest.mark.root
 

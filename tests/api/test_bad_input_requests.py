@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import Any
 
 import pytest
-import waiting
 from daemon import DaemonHost
-
-until = partial(waiting.until, patience=20.0)
+from waiting import until
 
 pytestmark = pytest.mark.root
 COMMANDS = ("cli", "docker")

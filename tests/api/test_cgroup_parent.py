@@ -8,13 +8,13 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from daemon import DaemonFailed, DaemonHost
+from waiting import until
 
 from cgroups.cgroup import Cgroup
 
@@ -82,9 +82,7 @@ def test_after_its_shim_was_killed_the_parent_goes_too(host: DaemonHost, name: s
     shim = Path(host.state, "run/containers", ident, "shim.pid")
     pid = int(host.run("cat", str(shim)).stdout.split()[0])
     os.kill(pid, 9)
-    deadline = time.monotonic() + 20
-    while whole(host, name)["State"]["Running"] and time.monotonic() < deadline:
-        time.sleep(0.05)
+    until(lambda: not whole(host, name)["State"]["Running"], "it runs on")
     assert whole(host, name)["State"]["ExitCode"] == 137
     assert not Path(host.group.path, "team").exists()
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from daemon import BIN, DaemonHost
 from images import busybox, docker_archive
+from waiting import PATIENCE, until
 
 pytestmark = pytest.mark.usefixtures("no_containers_left")
 
@@ -62,7 +63,7 @@ def test_run_ends_with_the_code_of_the_signal_that_ended_the_container(host: Dae
         assert run.stdout is not None
         assert run.stdout.readline() == "ready\n"
         ok(host, "kill", "victim")
-        assert run.wait(20) == 137
+        assert run.wait(PATIENCE) == 137
 
 
 def test_options_of_run_are_seen_inside(host: DaemonHost, tmp_path: Path) -> None:
@@ -104,8 +105,9 @@ def test_a_life(host: DaemonHost) -> None:
 
 
 def test_stop_sends_the_signal_and_then_kills(host: DaemonHost) -> None:
-    script = "trap 'exit 3' TERM; while :; do sleep 0.05; done"
+    script = "trap 'exit 3' TERM; echo ready; while :; do sleep 0.05; done"
     ok(host, "run", "-d", "--name", "polite", "busybox", "sh", "-c", script)
+    until(lambda: ok(host, "logs", "polite") == "ready\n")
     assert ok(host, "stop", "polite") == "polite\n"
     idle(host, "stubborn")
     assert ok(host, "stop", "-t", "0", "stubborn") == "stubborn\n"
@@ -176,7 +178,7 @@ def test_exec(host: DaemonHost) -> None:
 
 
 def test_logs(host: DaemonHost) -> None:
-    ok(host, "run", "--name", "talk", "busybox", "sh", "-c", "for i in 1 2 3; do echo $i; done", timeout=30)
+    ok(host, "run", "--name", "talk", "busybox", "sh", "-c", "for i in 1 2 3; do echo $i; done")
     assert ok(host, "logs", "talk") == "1\n2\n3\n"
     assert ok(host, "logs", "-n", "1", "talk") == "3\n"
     assert ok(host, "logs", "-f", "talk") == "1\n2\n3\n"
@@ -190,15 +192,15 @@ def test_start_attached_and_attach(host: DaemonHost) -> None:
     assert ok(host, "start", "-a", "-i", "cat", input="hello") == "hello"
     stopped = host.cli("attach", "cat")
     assert (stopped.returncode, stopped.stderr) == (1, "You cannot attach to a stopped container, start it first\n")
-    ok(host, "run", "-d", "--name", "late", "busybox", "sh", "-c", "sleep 0.5; echo late; exit 4")
-    done = host.cli("attach", "late")
+    ok(host, "run", "-d", "-i", "--name", "late", "busybox", "sh", "-c", "read word; echo $word; exit 4")
+    done = host.cli("attach", "late", input="late\n")
     assert (done.returncode, done.stdout) == (4, "late\n")
 
 
 def test_top_diff_inspect(host: DaemonHost) -> None:
     ok(host, "run", "-d", "--name", "tree", "busybox", "sh", "-c", "touch /new; sleep 1000")
     assert "sleep 1000" in ok(host, "top", "tree")
-    assert "A /new\n" in ok(host, "diff", "tree")
+    until(lambda: "A /new\n" in ok(host, "diff", "tree"), "its file is not there")
     both = host.cli("inspect", "tree", "nosuch")
     assert (both.returncode, both.stderr) == (1, "Error: No such object: nosuch\n")
     assert json.loads(both.stdout)[0]["Name"] == "/tree"
@@ -287,7 +289,7 @@ def test_a_signal_is_passed_on(host: DaemonHost) -> None:
         assert run.stdout.readline() == "ready\n"
         run.terminate()
         assert run.stdout.read() == "got it\n"
-        assert run.wait(20) == 5
+        assert run.wait(PATIENCE) == 5
 
 
 def test_completion_knows_names(host: DaemonHost) -> None:

@@ -13,13 +13,14 @@ import termios
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from daemon import BIN, DaemonHost
+from waiting import PATIENCE, until
 
 pytestmark = pytest.mark.usefixtures("no_containers_left")
 
-PATIENCE = 20.0
 DETACH = b"\x10\x11"
 
 
@@ -227,24 +228,28 @@ def test_exit_codes_outlive_the_daemon(own_host: DaemonHost) -> None:
             text=True,
         )
 
+    script = "echo begun; while [ ! -e /go ]; do sleep 0.02; done; echo on; exit {}"
+
     with (
-        begin("run", "--rm", "busybox", "sh", "-c", "echo begun; sleep 0.5; echo on; exit 4") as soon,
-        begin(
-            "run", "--name", "late", "busybox", "sh", "-c", "echo begun; while [ ! -e /go ]; do sleep 0.1; done; exit 5"
-        ) as late,
+        begin("run", "--rm", "--name", "soon", "busybox", "sh", "-c", script.format(4)) as soon,
+        begin("run", "--name", "late", "busybox", "sh", "-c", script.format(5)) as late,
     ):
         for run in (soon, late):
             assert run.stdout is not None
             assert run.stdout.readline() == "begun\n"
+        found = {name: host.api("GET", f"/containers/{name}/json")[1] for name in ("soon", "late")}
+        before = host.clients_of(found["late"]["Id"])
         with begin("wait", "late") as waiting:
+            until(lambda: host.clients_of(found["late"]["Id"]) > before, "it does not wait")
             host.kill9()
+            Path(f"/proc/{found['soon']['State']['Pid']}/root/go").touch()
             assert soon.stdout is not None
             assert soon.stdout.readline() == "on\n"
             host.start()
             host.cli("exec", "late", "touch", "/go")
             assert [run.communicate(timeout=PATIENCE) for run in (soon, late, waiting)] == [
                 ("", ""),
-                ("", ""),
+                ("on\n", ""),
                 ("5\n", ""),
             ]
             assert [run.returncode for run in (soon, late, waiting)] == [4, 5, 0]

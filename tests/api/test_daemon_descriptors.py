@@ -9,8 +9,10 @@ from collections.abc import Iterator
 
 import pytest
 from daemon import DaemonHost
+from waiting import until
 
 SOFT = 1024
+SPAWNER = b"minirund-spawner"
 
 
 @pytest.fixture(scope="module")
@@ -29,8 +31,10 @@ def host() -> Iterator[DaemonHost]:
 
 
 def spawner(host: DaemonHost) -> int:
-    (found,) = [pid for pid, title in host.commands().items() if title.startswith(b"minirund-spawner")]
-    return found
+    """One that was just started gets its title soon."""
+    found: list[int] = until(lambda: [pid for pid, title in host.commands().items() if title.startswith(SPAWNER)])
+    assert len(found) == 1
+    return found[0]
 
 
 def in_a_container(host: DaemonHost) -> list[str]:

@@ -31,7 +31,7 @@ def others_are_answered(host: DaemonHost, method: str, url: str, body: Callable[
     with ThreadPoolExecutor(1) as pool, hanging(host) as server:
         waiting = pool.submit(host.api, method, url, body(f"{server.path}/x"))
         server.asked()
-        connection = host.connection(timeout=20)
+        connection = host.connection()
         connection.request("GET", "/containers/json")
         assert connection.getresponse().status == 200
         connection.close()

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 from daemon import ROOT, DaemonHost
+from waiting import PATIENCE
 
 pytestmark = pytest.mark.root
 
@@ -57,7 +58,7 @@ def test_with_a_terminal_it_is_a_shell_and_its_exit_code_comes_back(machine: Dae
         os.write(ours, b"tty; echo $((40 + 2)); exit 7\n")
         shown = read_until(ours, b"\n42")
         assert b"/dev/pts/" in shown
-        assert shell.wait(60) == 7
+        assert shell.wait(PATIENCE) == 7
     os.close(ours)
 
 

@@ -107,7 +107,7 @@ def fetch(
     script = (
         "import sys, urllib.request, urllib.error\n"
         "request = urllib.request.Request(sys.argv[1], method=sys.argv[2])\n"
-        "try: answer = urllib.request.urlopen(request, timeout=20)\n"
+        "try: answer = urllib.request.urlopen(request, timeout=120)\n"
         "except urllib.error.HTTPError as error: answer = error\n"
         "print(answer.status); print(answer.read().decode(), end='')"
     )

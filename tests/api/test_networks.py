@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 import pytest
 from daemon import DaemonHost
+from waiting import PATIENCE
 
 pytestmark = pytest.mark.usefixtures("no_containers_left")
 
@@ -35,7 +36,7 @@ def server(host: DaemonHost, name: str, *options: str) -> None:
 
 
 def fetch(address: str) -> list[str]:
-    return ["sh", "-c", f"for i in 1 2 3 4 5 6 7 8 9; do nc -w 2 {address} 80 && exit; sleep 0.1; done; exit 1"]
+    return ["sh", "-c", f"for i in $(seq 300); do nc -w 9 {address} 80 && exit; sleep 0.1; done; exit 1"]
 
 
 @contextlib.contextmanager
@@ -61,13 +62,13 @@ def test_containers_reach_each_other_and_the_bridge(host: DaemonHost) -> None:
     web = address_of(host, "web")
     assert "hello from" in run(host, "busybox", *fetch(web))
     gateway = host.api("GET", "/containers/web/json")[1]["NetworkSettings"]["Gateway"]
-    assert "1 packets received" in run(host, "busybox", "ping", "-c", "1", "-W", "2", gateway)
+    assert "1 packets received" in run(host, "busybox", "ping", "-c", "1", "-W", "60", gateway)
 
 
 LISTENER = """
 import socket
 with socket.create_server(("", 80)) as server:
-    server.settimeout(20)
+    server.settimeout(120)
     print("listening", flush=True)
     print(server.accept()[1][0])
 """
@@ -79,8 +80,8 @@ def test_what_leaves_the_host_has_the_hosts_address(host: DaemonHost) -> None:
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as listener:
             assert listener.stdout is not None
             assert listener.stdout.readline() == "listening\n"
-            run(host, "busybox", "sh", "-c", f"echo hi | nc -w 2 {OUTSIDE} 80")
-            assert listener.communicate(timeout=30)[0] == f"{ROUTER}\n"  # the router's address, not the container's
+            run(host, "busybox", "sh", "-c", f"echo hi | nc -w 60 {OUTSIDE} 80")
+            assert listener.communicate(timeout=PATIENCE)[0] == f"{ROUTER}\n"  # not the container's
 
 
 def test_addresses_names_and_resolvers(host: DaemonHost) -> None:
@@ -107,7 +108,7 @@ def test_a_container_knows_its_own_address(host: DaemonHost) -> None:
 
 
 def test_mode_none_has_nothing_but_lo(host: DaemonHost) -> None:
-    out = run(host, "--network", "none", "busybox", "sh", "-c", "ip -o link; ping -c 1 -W 1 127.0.0.1 | grep received")
+    out = run(host, "--network", "none", "busybox", "sh", "-c", "ip -o link; ping -c 1 -W 60 127.0.0.1 | grep received")
     assert out.count("lo:") == 1
     assert "eth0" not in out
     assert "1 packets received" in out

@@ -6,27 +6,38 @@ A power cut itself is for a machine of its own (tests/vm).
 from __future__ import annotations
 
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
+import soak
 from daemon import TAR, DaemonHost
 from images import busybox, docker_archive
 from images import image as image_of
+from waiting import PATIENCE, until
 
 from minirund.engine.ready import SIZE
 
 CALLS = "fdatasync,fsync,syncfs,sendto,write,writev"
 SYNC = "fdatasync("
-PATIENCE = 30.0
+
+
+def quiet(host: DaemonHost) -> None:
+    """Return when all from before is on the disk, and directories wait for the next containers."""
+    assert host.api("POST", "/images/busybox/tag?repo=quiet&tag=1")[0] == 201  # its answer waits for all
+    until(lambda: len(soak.names(soak.inside(host, "data/containers")) - listed(host)) > SIZE // 2, "none are ready")
+    host.settle()
+
+
+def listed(host: DaemonHost) -> set[str]:
+    return {one["Id"] for one in host.api("GET", "/containers/json?all=1")[1]}
 
 
 @contextmanager
 def traced(host: DaemonHost, found: list[str]) -> Iterator[None]:
     """The calls that the daemon makes meanwhile, in the order in which they ended."""
-    time.sleep(1)  # what was to be synced from before, half a second after it
+    quiet(host)
     trace = host.directory / "trace"
     command = ["strace", "-f", "-y", "-e", f"trace={CALLS}", "-o", str(trace), "-p", str(host.pid)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as tracer:
@@ -86,7 +97,6 @@ def test_a_container(host: DaemonHost, image: str) -> None:
 def test_many_containers(host: DaemonHost, image: str) -> None:
     """More than directories are ready for: the others' are brought to the disk before the answer."""
     lines: list[str] = []
-    time.sleep(1)
     with traced(host, lines):
         made = [host.api("POST", "/containers/create", {"Image": image})[1]["Id"] for _ in range(2 * SIZE)]
     synced = " ".join(call for call in calls(lines) if call.startswith("fsync("))

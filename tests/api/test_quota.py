@@ -6,13 +6,13 @@ with the daemon, or the disk, as the one before has left it.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from daemon import DaemonHost
 from quota_disks import MIB, OVER, image, mount_loop
+from waiting import until
 
 from overlayfs import quota
 
@@ -76,11 +76,7 @@ def test_it_holds_under_the_next_daemon_and_goes_with_the_container(host: Daemon
     assert (again.returncode, FULL in again.stderr) == (1, True), again.stderr
     assert [found.limit for found in layers(host).values()] == [4 * MIB]
     assert host.cli("rm", "small").returncode == 0
-    for _ in range(200):
-        if not layers(host):
-            return
-        time.sleep(0.05)
-    raise AssertionError(layers(host))
+    until(lambda: not layers(host), "its quota stays")
 
 
 def test_the_daemon_s_own_size_is_for_who_asks_for_nothing(host: DaemonHost) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from daemon import DaemonHost
+from waiting import until
 
 from minirund.api.app import routes
 from minirund.api.describe import described
@@ -64,8 +65,8 @@ def test_the_description_is_whole_from_the_start(fresh: DaemonHost) -> None:
     assert answers == [(200, wanted)] * 3
     assert fresh.api("GET", "/openapi.json") == (200, wanted)
     assert "minirund" in fresh.api("GET", "/docs")[1]
-    children = Path(f"/proc/{fresh.pid}/task/{fresh.pid}/children").read_text().split()
-    assert len(children) == 1  # the spawner: who wrote the description has ended
+    children = Path(f"/proc/{fresh.pid}/task/{fresh.pid}/children")
+    until(lambda: len(children.read_text().split()) == 1, "who wrote the description stays")  # beside the spawner
 
 
 def test_a_daemon_is_ended_before_it_has_loaded_everything(fresh: DaemonHost) -> None:

@@ -21,6 +21,10 @@ from typing import Any
 import docker
 import pytest
 from daemon import DaemonHost
+from waiting import PATIENCE, until
+
+from cgroups.cgroup import Cgroup, find_mount
+from cgroups.stats import FILES, parse
 
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
@@ -48,6 +52,25 @@ def used(frame: dict[str, Any]) -> float:
     return float(own / (cpu["system_cpu_usage"] - before["system_cpu_usage"]) * cpu["online_cpus"])
 
 
+def nanoseconds(host: DaemonHost, name: str) -> int:
+    """The processor time that the kernel says a container has had."""
+    pid = host.api("GET", f"/containers/{name}/json")[1]["State"]["Pid"]
+    group = Path(f"/proc/{pid}/cgroup").read_text().splitlines()[-1].removeprefix("0::")
+    return parse(Cgroup(find_mount() + group).read_all(FILES)).cpu.usage * 1000
+
+
+def says(host: DaemonHost, name: str, pattern: str) -> None:
+    """Ask until it is the first answer. On a busy machine a container has waited for its start, and for some seconds
+    that is the answer; the kernel adds up every two seconds."""
+
+    def asked() -> bool:
+        words = host.api("GET", f"/containers/{name}/stats?stream=0&why=1")[1]["waits_for"]
+        print(words)
+        return bool(re.fullmatch(pattern, words[0]))
+
+    until(asked, f"never: {pattern}")
+
+
 def test_docker_stats_lists_what_runs_and_with_all_what_does_not(host: DaemonHost, client: docker.DockerClient) -> None:
     start(host, "runs")
     host.api("POST", "/containers/create?name=rests", {"Image": "busybox"})
@@ -65,7 +88,7 @@ def test_docker_stats_at_a_terminal_goes_on_until_it_is_ended(host: DaemonHost, 
     process = subprocess.Popen(["docker", "stats", "watched"], env=host.environment, stdin=slave, stdout=slave)
     os.close(slave)
     try:
-        seen, deadline = "", time.monotonic() + 30
+        seen, deadline = "", time.monotonic() + PATIENCE
         while seen.count("watched") < 3:
             assert select.select([master], [], [], deadline - time.monotonic())[0], seen
             seen += os.read(master, 4096).decode()
@@ -78,9 +101,10 @@ def test_docker_stats_at_a_terminal_goes_on_until_it_is_ended(host: DaemonHost, 
 def test_docker_py_reads_once_and_in_a_stream(host: DaemonHost, client: docker.DockerClient) -> None:
     start(host, "busy", *BUSY)
     container = client.containers.get("busy")
-    once = container.stats(stream=False)
+    before, once, after = nanoseconds(host, "busy"), container.stats(stream=False), nanoseconds(host, "busy")
     assert once["name"] == "/busy" and once["id"] == container.id
-    assert used(once) > 0.1
+    assert before <= once["cpu_stats"]["cpu_usage"]["total_usage"] <= after
+    assert 0 < used(once) < (os.cpu_count() or 1) + 0.1
     assert once["pids_stats"]["current"] == 1
     assert once["networks"]["eth0"]["tx_errors"] == 0
     frames = container.stats(decode=True)
@@ -111,13 +135,11 @@ def test_one_that_wants_more_than_one_cpu_waits_for_it(host: DaemonHost, client:
     host.api("POST", "/containers/create?name=quiet", {"Image": "busybox", "Cmd": ["sleep", "600"]})
     assert host.api("GET", "/containers/quiet/stats?stream=0&why=1")[1]["waits_for"] == ["does not run"]
     assert host.api("POST", "/containers/quiet/start")[0] == 204
-    (words,) = host.api("GET", "/containers/quiet/stats?stream=0&why=1")[1]["waits_for"]
-    assert re.fullmatch(r"waits for nothing: it used \d\.\d\d CPUs", words)
+    says(host, "quiet", r"waits for nothing: it used \d\.\d\d CPUs")
     many = "; ".join("(while :; do :; done) &" for _ in range(2 * (os.cpu_count() or 1))).replace("&;", "&")
     start(host, "crowd", "sh", "-c", f"{many} wait")
-    words = host.api("GET", "/containers/crowd/stats?stream=0&why=1")[1]["waits_for"][0]
     if has_psi():
-        assert re.fullmatch(r"waits for CPU \d+% of the time: (its own processes want more|others keep) .*", words)
+        says(host, "crowd", r"waits for CPU \d+% of the time: (its own processes want more|others keep) .*")
 
 
 def test_the_hosts_network_is_not_the_containers(host: DaemonHost, client: docker.DockerClient) -> None:
@@ -152,7 +174,7 @@ def test_a_stream_goes_on_with_zeros_when_the_container_ends_and_ends_with_it(
 ) -> None:
     start(host, "mortal")
     with socket.socket(socket.AF_UNIX) as sock:
-        sock.settimeout(30)
+        sock.settimeout(PATIENCE)
         sock.connect(host.socket)
         sock.sendall(b"GET /containers/mortal/stats HTTP/1.1\r\nHost: x\r\n\r\n")
         frames = lines(sock)
@@ -169,12 +191,12 @@ def test_a_hundred_watchers_read_no_more_than_one(host: DaemonHost, client: dock
     sockets = [socket.socket(socket.AF_UNIX) for _ in range(100)]
     try:
         for sock in sockets:
-            sock.settimeout(30)
+            sock.settimeout(PATIENCE)
             sock.connect(host.socket)
             sock.sendall(b"GET /containers/famous/stats HTTP/1.1\r\nHost: x\r\n\r\n")
         streams = [lines(sock) for sock in sockets]
         times = [{frame["read"] for frame, _ in zip(stream, range(3), strict=False)} for stream in streams]
-        assert len(set.union(*times)) <= 6
+        assert len(set.union(*times)) <= 30  # one a second while they come; each its own would be 300
         assert all(len(each) == 3 for each in times)
     finally:
         for sock in sockets:
@@ -228,11 +250,12 @@ def test_minirun_stats_goes_on_until_the_container_is_removed(host: DaemonHost, 
         assert process.stdout is not None
         assert [process.stdout.readline() for _ in range(2)] == ["brief\n"] * 2
         host.api("DELETE", "/containers/brief?force=1")
-        assert process.wait(30) == 0
+        assert process.wait(PATIENCE) == 0
 
 
 def test_minirun_stats_why_says_it_in_words(host: DaemonHost, client: docker.DockerClient) -> None:
     start(host, "calm")
     host.api("POST", "/containers/create?name=rests", {"Image": "busybox"})
-    assert re.fullmatch(r"calm: waits for nothing: it used \d\.\d\d CPUs\n", host.cli("stats", "--why", "calm").stdout)
+    nothing = re.compile(r"calm: waits for nothing: it used \d\.\d\d CPUs\n")
+    until(lambda: nothing.fullmatch(host.cli("stats", "--why", "calm").stdout), "it waits for something")
     assert host.cli("stats", "--why", "rests").stdout == "rests: does not run\n"

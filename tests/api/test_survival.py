@@ -26,11 +26,9 @@ import pytest
 import races
 import soak
 from daemon import BIN, DaemonFailed, DaemonHost
-from waiting import until
+from waiting import PATIENCE, until
 
 pytestmark = pytest.mark.usefixtures("no_containers_left")
-
-PATIENCE = 30.0
 
 
 def ready(host: DaemonHost) -> DaemonHost:
@@ -153,8 +151,8 @@ def test_terminal_sessions_go_on_without_a_daemon(own_host: DaemonHost, program:
 def test_containers_end_while_no_daemon_runs(own_host: DaemonHost, program: str) -> None:
     """Their output, their codes, those who wait for them, and --rm."""
     host = ready(own_host)
-    script = "read line; echo late $line; exit 9"
-    run(
+    script = "until [ -e /go ]; do sleep 0.01; done; echo late x; exit 9"
+    kept = run(
         host,
         "-i",
         "--name",
@@ -164,18 +162,21 @@ def test_containers_end_while_no_daemon_runs(own_host: DaemonHost, program: str)
         "-c",
         "trap 'echo late; exit 9' TERM; while :; do sleep 0.01; done",
     )
-    command = (program, "run", "--rm", "--name", "gone", "busybox", "sh", "-c", f"(sleep 2; echo x) | ({script})")
+    command = (program, "run", "--rm", "--name", "gone", "busybox", "sh", "-c", script)
     with client(host, program, "wait", "kept") as waiting, client(host, *command) as running:
         until(lambda: host.api("GET", "/containers/gone/json")[0] == 200, "no container")
         until(lambda: inspect(host, "gone")["State"]["Running"], "not started")
-        time.sleep(0.2)  # the wait has no trace to look for
+        init = inspect(host, "gone")["State"]["Pid"]
+        for ident in (kept, inspect(host, "gone")["Id"]):
+            until(lambda ident=ident: host.clients_of(ident), "it has no client")
         host.kill9()
+        Path(f"/proc/{init}/root/go").touch()
         os.kill(soak_init(host), signal.SIGTERM)
         assert waiting.communicate(timeout=PATIENCE)[0] == "9\n"
         if program != "docker":  # docker removes nothing itself and waits for the removal: for the next daemon
             assert running.stdout is not None
             assert running.stdout.readline() == "late x\n"
-        until(lambda: not processes(host, "sleep"), "the other does not end")
+        until(lambda: is_gone(init), "the other does not end")
         host.start()
         running.wait(PATIENCE)
         assert running.returncode == 9
@@ -359,22 +360,22 @@ def test_the_spawner_is_killed_during_twenty_starts(host: DaemonHost) -> None:
 
 @contextmanager
 def without_spawner(host: DaemonHost) -> Iterator[None]:
-    """Whatever the daemon starts, it is killed before it has done anything."""
-    children, stop = Path(f"/proc/{host.pid}/task/{host.pid}/children"), threading.Event()
+    """Whatever the daemon starts, it is killed by its execve, before it has done anything."""
+    kill = ("-e", "trace=execve", "-e", "inject=execve:signal=KILL", "-o", "/dev/null")
+    with subprocess.Popen(["strace", "-f", "-q", *kill, "-p", str(host.pid)]) as tracer:
+        until(lambda: tracers(host.pid) == {tracer.pid}, "it is not traced")
+        for pid in Path(f"/proc/{host.pid}/task/{host.pid}/children").read_text().split():
+            os.kill(int(pid), signal.SIGKILL)
+        try:
+            yield
+        finally:
+            tracer.terminate()
 
-    def killer() -> None:
-        while not stop.wait(0.005):
-            for pid in children.read_text().split():
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(int(pid), signal.SIGKILL)
 
-    thread = threading.Thread(target=killer)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
+def tracers(pid: int) -> set[int]:
+    """Of all of a process's threads."""
+    texts = [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/status")]
+    return {int(text.partition("\nTracerPid:")[2].split()[0]) for text in texts}
 
 
 def test_a_start_that_is_killed_at_each_try_says_so_and_leaves_nothing(host: DaemonHost) -> None:
@@ -479,7 +480,7 @@ def test_a_start_does_not_wait_for_who_is_stopped(host: DaemonHost, titles: tupl
         os.kill(pid, signal.SIGSTOP)
     done = host.cli("run", "--rm", "busybox", "echo", "on")
     assert (done.returncode, done.stdout, done.stderr) == (0, "on\n", "")
-    assert all(is_gone(pid) for pid in pids)
+    until(lambda: all(is_gone(pid) for pid in pids), "they stay")
     soak.agree(host)
 
 
@@ -490,7 +491,7 @@ def test_containers_whose_shims_are_stopped_can_be_ended(host: DaemonHost) -> No
     with ThreadPoolExecutor(4) as pool:
         done = list(pool.map(lambda name: host.cli(*words[name], name), words))
     assert [(one.returncode, one.stdout, one.stderr) for one in done] == [(0, f"{name}\n", "") for name in words]
-    assert all(is_gone(shim) for shim in shims)
+    until(lambda: all(is_gone(shim) for shim in shims), "their shims stay")
     for name in ("end", "stop"):
         state = inspect(host, name)["State"]
         assert (state["Status"], state["ExitCode"]) == ("exited", 137)
@@ -505,7 +506,7 @@ def test_a_shim_is_stopped_while_no_daemon_runs(own_host: DaemonHost) -> None:
     host.kill9()
     shim = stop_shim(host, ident)
     host.start()
-    assert is_gone(shim)
+    until(lambda: is_gone(shim), "its shim stays")
     state = inspect(host, ident)["State"]
     assert (state["Status"], state["ExitCode"]) == ("exited", 137)
     soak.agree(host)
@@ -612,11 +613,11 @@ def test_two_daemons_side_by_side(own_host: DaemonHost, tmp_path: Path) -> None:
         assert second_cli("run", "-d", "--name", "same", "busybox", "sleep", "1000").returncode == 0
         host.kill9()
         host.start()
-        assert second_cli("exec", "same", "ping", "-c1", "-W5", "-q", gateway(second_cli)).returncode == 0
-        assert host.cli("exec", "same", "ping", "-c1", "-W5", "-q", gateway(host.cli)).returncode == 0
+        assert second_cli("exec", "same", "ping", "-c1", "-W60", "-q", gateway(second_cli)).returncode == 0
+        assert host.cli("exec", "same", "ping", "-c1", "-W60", "-q", gateway(host.cli)).returncode == 0
         assert host.cli("rm", "-f", "same").returncode == 0
         host.restart()
-        assert second_cli("exec", "same", "ping", "-c1", "-W5", "-q", gateway(second_cli)).returncode == 0
+        assert second_cli("exec", "same", "ping", "-c1", "-W60", "-q", gateway(second_cli)).returncode == 0
         assert second_cli("rm", "-f", "same").returncode == 0
     finally:
         second.terminate()

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bundles import PATIENCE, Runtime, TestBundle, descriptors, eventually, kinds, make_bundle, make_rootfs
+from bundles import PATIENCE, Runtime, TestBundle, eventually, kinds, make_bundle, make_rootfs
+from containment import descriptors
 
 from cgroups.cgroup import Cgroup
 from minirund import wire
