@@ -23,6 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from waiting import PATIENCE
+
 
 @dataclass(frozen=True)
 class RunningRegistry:
@@ -52,7 +54,7 @@ def _configuration(root: Path, port: int, proxy_of: str, htpasswd: str) -> dict[
 
 
 def _answers(port: int) -> bool:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
     try:
         connection.request("GET", "/v2/")
         return connection.getresponse().status in (200, 401)
@@ -81,7 +83,7 @@ def running_registry(proxy_of: str = "", htpasswd: str = "", where: str | None =
     command = ["docker-registry", "serve", str(configuration)]
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     try:
-        _await_answer(process, port, 20)
+        _await_answer(process, port, PATIENCE)
         yield RunningRegistry(f"127.0.0.1:{port}", process.pid, root)
     finally:
         process.terminate()

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from fastapi import FastAPI, Request, Response
+from waiting import PATIENCE
 
 from minirund.api.hijack import MAX_HEAD, ClientGone, Together, connection
 from minirund.api.responses import Taken
@@ -256,11 +257,9 @@ def test_a_client_that_leaves_before_the_takeover(path: Path) -> None:
         async with serving(app, path) as server:
             async with client(path) as one:
                 await one.send(b"POST /lazy HTTP/1.1\r\nContent-Length: 10\r\n\r\n123")
-            for _ in range(200):
-                if not server.server_state.connections and not server.server_state.tasks:
-                    break
-                await asyncio.sleep(0.01)
-            assert not server.server_state.connections
+            async with asyncio.timeout(PATIENCE):
+                while server.server_state.connections or server.server_state.tasks:
+                    await asyncio.sleep(0.01)
 
     with contextlib.suppress(ClientGone):
         asyncio.run(main())

@@ -18,6 +18,7 @@ import docker
 import pytest
 import waiting
 from api_engine import IMAGE, Served, served
+from waiting import PATIENCE
 
 from minirund.engine.lifecycle import Status
 from minirund.engine.logs import LogRecord
@@ -42,12 +43,12 @@ def client(api: Served) -> Iterator[docker.DockerClient]:
 
 class Connection(http.client.HTTPConnection):
     def __init__(self, path: Path) -> None:
-        super().__init__("localhost", timeout=20)
+        super().__init__("localhost", timeout=PATIENCE)
         self.path = path
 
     def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(20)
+        self.sock.settimeout(PATIENCE)
         self.sock.connect(str(self.path))
 
 
@@ -299,7 +300,7 @@ def test_list_passes_on_its_filters_in_both_forms(api: Served) -> None:
 
 def raw(api: Served, request: str) -> socket.socket:
     sock = socket.socket(socket.AF_UNIX)
-    sock.settimeout(20)
+    sock.settimeout(PATIENCE)
     sock.connect(str(api.path))
     sock.sendall(request.encode())
     return sock

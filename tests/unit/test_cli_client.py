@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from waiting import PATIENCE, until
 
 from minirund.client import (
     ApiError,
@@ -49,7 +50,7 @@ class Server:
     def __init__(self, path: Path) -> None:
         self.path = str(path)
         self.requests: list[bytes] = []
-        self.connections = 0
+        self.connections = self.closed = 0
         self._listening = socket.socket(socket.AF_UNIX)
         self._listening.bind(self.path)
         self._listening.listen(8)
@@ -69,6 +70,7 @@ class Server:
             self.connections += 1
             with peer:
                 talk(peer)
+            self.closed += 1
 
     def answers(self, *answers: bytes) -> Talk:
         """Read a request, send an answer, and again; then close."""
@@ -85,7 +87,7 @@ class Server:
         for client in self._clients:
             client.close()
         for thread in self._threads:
-            thread.join(5)
+            thread.join(PATIENCE)
             assert not thread.is_alive()
 
 
@@ -131,8 +133,7 @@ def test_a_connection_is_used_again(server: Server) -> None:
 def test_a_connection_that_the_daemon_has_closed_is_not_used_again(server: Server) -> None:
     client = server.script(server.answers(sized(b"1")), server.answers(sized(b"2")))
     assert client.get("/a") == 1
-    for thread in server._threads:
-        thread.join(0.2)
+    until(lambda: server.closed == 1)
     assert client.get("/b") == 2
     assert server.connections == 2
 
@@ -168,7 +169,7 @@ def test_lines_come_before_the_answer_is_complete(server: Server) -> None:
         whole = chunked(b'{"n":1}\n', b'{"n":2}\n')
         cut = whole.index(b'8\r\n{"n":2}')
         peer.sendall(whole[:cut])
-        assert go_on.wait(5)
+        assert go_on.wait(PATIENCE)
         peer.sendall(whole[cut:])
 
     values = server.script(talk).request("GET", "/events").values()

@@ -11,6 +11,7 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
+from waiting import PATIENCE
 
 from minirund import wire
 from minirund.cli.table import Entry, visible
@@ -179,7 +180,7 @@ def test_commands_in_examples_exist(page: Path) -> None:
 
 def minirun(*words: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", "import sys; from minirund.cli import main; sys.exit(main())", *words]
-    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=PATIENCE)
 
 
 def test_minirun_s_help_names_every_command() -> None:

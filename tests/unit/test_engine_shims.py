@@ -160,9 +160,9 @@ def test_a_shim_s_life() -> None:
     run(work)
 
 
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shims, "PATIENCE", 0.05)
-    monkeypatch.setattr(shims, "START_PATIENCE", 0.05)
+def impatient(monkeypatch: pytest.MonkeyPatch, seconds: float = 0.05) -> None:
+    monkeypatch.setattr(shims, "PATIENCE", seconds)
+    monkeypatch.setattr(shims, "START_PATIENCE", seconds)
 
 
 def test_a_shim_that_does_not_read_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,7 +183,7 @@ def test_a_shim_that_does_not_read_is_not_waited_for(monkeypatch: pytest.MonkeyP
 
 
 def test_a_shim_that_reads_may_take_its_time_until_it_reads_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    impatient(monkeypatch)
+    impatient(monkeypatch, 0.5)  # in which we have to read
 
     async def work() -> None:
         ours, theirs = pair()

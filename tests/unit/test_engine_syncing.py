@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from waiting import PATIENCE
 
 from minirund.engine import syncing
 from minirund.engine.syncing import Syncing
@@ -32,7 +33,7 @@ class Disk:
     def _watched(self, real):  # type: ignore[no-untyped-def]
         def sync(descriptor: int) -> None:
             path = os.readlink(f"/proc/self/fd/{descriptor}")
-            assert self.gate.wait(10)
+            assert self.gate.wait(PATIENCE)
             real(descriptor)
             self.done.append(os.path.basename(path))
 

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ from qemu.__main__ import main
 from qemu.disk import Disk
 from qemu.machine import command
 from qemu.terminal import talk
+from waiting import until
 
 ROOT = Path(__file__).parents[2]
 JUNIT = """<?xml version="1.0"?><testsuites><testsuite>
@@ -126,8 +126,5 @@ def test_a_place_ends_with_who_made_it_even_by_sigkill(tmp_path: Path) -> None:
         assert os.readlink(f"/proc/{first}/ns/pid") != own
         place.send_signal(signal.SIGKILL)
         assert place.stdout.read() == b""  # the end of the pipe: the sleeper had it, too
-    deadline = time.monotonic() + 20
-    while Path(f"/proc/{first}").exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not Path(f"/proc/{first}").exists()
+    until(lambda: not Path(f"/proc/{first}").exists(), "it lives on")
     assert not os.path.ismount(tmp_path)
