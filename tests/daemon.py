@@ -217,12 +217,12 @@ class DaemonHost:
     def settle(self) -> int:
         """Wait until it is idle, its pool of namespaces full: the number of its descriptors, once that stays."""
         found, deadline = -1, time.monotonic() + START_SECONDS
-        while found != (now := self._descriptors(deadline)) or not self._sleeps():
+        while found != (now := self._descriptors(deadline)) or not self.sleeps():
             found = now
             time.sleep(0.2)
         return found
 
-    def _sleeps(self) -> bool:
+    def sleeps(self) -> bool:
         """Whether none of its threads wants the processor, which it may have to wait for."""
         states = []
         for task in os.scandir(f"/proc/{self.pid}/task"):

@@ -91,7 +91,7 @@ def test_a_shell(host: DaemonHost) -> None:
         shell.until(b"/dev/pts/0")
         shell.resize(40, 120)
         shell.process.send_signal(signal.SIGWINCH)
-        shell.type(b"sleep 0.3; stty size\n")
+        shell.type(b"until stty size | grep '40 12[0]'; do sleep 0.1; done\n")  # not what the terminal echoes
         shell.until(b"40 120")
         shell.type(b"sh -c 'echo be\"\"gun; sleep 1000'\n")
         shell.until(b"begun")

@@ -285,8 +285,9 @@ def test_a_start_that_the_daemon_did_not_live_to_see(own_host: DaemonHost) -> No
     spawner = process(host, "minirund-spawner")
     os.kill(spawner, signal.SIGSTOP)
     with client(host, str(BIN / "minirun"), "start", "late"):
-        until(lambda: "resolv.conf" in in_place(host, "for where in os.walk(root + '/run'): print(where)"), "no start")
-        time.sleep(0.3)
+        look = "for where in os.walk(root + '/data/containers'): print(where)"
+        until(lambda: "config.json" in in_place(host, look), "no start")
+        until(host.sleeps, "it does not come to its end")  # the spawner has been told to go on
         host.kill9()
         starting = threading.Thread(target=host.start)
         starting.start()

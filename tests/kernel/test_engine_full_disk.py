@@ -7,6 +7,7 @@ loop device is what a power cut leaves: what was written and not synced is in th
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import shutil
 import signal
@@ -84,7 +85,7 @@ def test_what_is_answered_on_a_full_disk_is_on_the_disk(tmp_path: Path, most: in
         words = [sys.executable, __file__, str(target), str(most)]
         with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as daemon:
             assert daemon.stdout is not None
-            said = list(iter(daemon.stdout.readline, "end\n"))
+            said = list(itertools.takewhile(lambda line: line != "end\n", daemon.stdout))
             shutil.copyfile(file, cut)
             daemon.send_signal(signal.SIGKILL)
         last = int(said[-1])
