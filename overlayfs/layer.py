@@ -32,7 +32,7 @@ from overlayfs import merged
 from overlayfs.content import split
 from overlayfs.errors import DigestMismatch, LayerCollision, LayerMissing
 from overlayfs.flush import syncfs
-from overlayfs.mount import EMPTY, LINKS
+from overlayfs.mount import EMPTY, LINKS, POINT_DIRECTORIES, POINT_FILES, POINTS
 from overlayfs.remove import remove_tree
 
 if TYPE_CHECKING:
@@ -70,12 +70,22 @@ class LayerStore:
         self.root = Path(root).absolute()
         self.max_unpacked_size = max_unpacked_size
         self._links = self.root / LINKS
-        for name in EMPTY:
-            (self._links / name).mkdir(parents=True, exist_ok=True)
+        self.points = self._links / POINTS
+        """The directory below the layers of containers: see ``mount.POINTS``."""
+        self._make_directories()
         self._lock = threading.Lock()
         self._known: dict[str, Layer] = {}
         self._unpacking: dict[str, threading.Event] = {}  # chain ID -> set when that unpack is over
         self._temporary: set[str] = set()
+
+    def _make_directories(self) -> None:
+        """What is in the directory of links besides links."""
+        for path in (*map(self._links.joinpath, (*EMPTY, POINTS)), *map(self.points.joinpath, POINT_DIRECTORIES)):
+            path.mkdir(parents=True, exist_ok=True)
+            path.chmod(0o755)
+        for path in map(self.points.joinpath, POINT_FILES):
+            path.touch()
+            path.chmod(0o644)
 
     def has(self, chain_id: str) -> bool:
         """Whether the layer is here. Raises LayerCollision."""

@@ -28,6 +28,10 @@ PAGE = 4095  # mount(2): one page, less the closing NUL
 MOST = 500  # lower directories: OVL_MAX_STACK of the kernel
 LINKS = "l"  # in the layer store: the directory of short links
 EMPTY = ("empty", "empty2")  # directories in it with nothing inside, where the kernel wants more layers than there are
+POINTS = "points"
+"""A directory in it, the lowest layer of a container's root: what something is mounted on in every container. An image
+need not have them, and to make them in each container's upper directory takes longer than to mount."""
+POINT_DIRECTORIES, POINT_FILES = ("dev", "etc", "proc", "sys"), ("etc/hostname", "etc/hosts", "etc/resolv.conf")
 # Spelled out, since a kernel may be built with other defaults: the upper directory then holds whole files and
 # directories, without references to layers below, so that it can be read and packed by itself.
 PLAIN = ("index=off", "metacopy=off", "redirect_dir=off")
@@ -97,13 +101,15 @@ def describe(
     rw: str | Path | None = None,
     readonly: bool = False,
     extra: tuple[str, ...] = PLAIN,
+    points: bool = False,
 ) -> OverlayMount:
     """The mount of ``layers`` (bottom to top, as ``LayerStore.chain`` gives them) of the layer store at ``root``.
 
     ``rw`` is a directory made by ``create_rw``: its ``upper`` takes what is written. With ``readonly`` nothing can be
     written, and ``upper``, if given, is shown as the topmost layer. No layers at all is an empty root file system.
+    ``points`` puts POINTS below, unless the layers are as many as the kernel takes.
     """
-    lower = tuple(layer.link for layer in reversed(layers))
+    lower = tuple(layer.link for layer in reversed(layers)) + (POINTS,) * (points and len(layers) < MOST)
     if rw is not None and not readonly:
         base = os.path.abspath(rw)
         return OverlayMount(_links(root), lower or EMPTY[:1], f"{base}/upper", f"{base}/work", extra)

@@ -155,7 +155,7 @@ class Images:
         """How a container's root file system is put together, as the bundle says it. ``volatile``: one that a power cut
         takes anyhow, so that nothing in it need be synced."""
         layers = [self.layers.get(chain) for chain in chain_ids]
-        return describe(self.layers.root, layers, rw, extra=(*PLAIN, *[VOLATILE] * volatile)).to_json()
+        return describe(self.layers.root, layers, rw, extra=(*PLAIN, *[VOLATILE] * volatile), points=True).to_json()
 
     # ---- names ----
 

@@ -97,7 +97,8 @@ class Reading:
 
         container = self.get(ref)
         upper = f"{self._runner.bundle(container).rw_path}/upper"
-        lowers = [self._images.layers.get(chain).path for chain in reversed(container.layers)]
+        layers = self._images.layers
+        lowers = [*(layers.get(chain).path for chain in reversed(container.layers)), layers.points]
         with storage_errors(upper):
             found = await asyncio.to_thread(lambda: list(changes(upper, lowers)))  # type: ignore[arg-type]
         return without_own_files([("CAD".index(change.kind), change.path) for change in found])

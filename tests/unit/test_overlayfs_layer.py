@@ -224,8 +224,20 @@ def test_remove(store: LayerStore) -> None:
     with pytest.raises(LayerMissing):
         store.get(layer.chain_id)
     assert names(store) == ["l"]
-    assert sorted(os.listdir(store.root / "l")) == ["empty", "empty2"]
+    assert sorted(os.listdir(store.root / "l")) == ["empty", "empty2", "points"]
     assert unpack(store, HELLO) == layer
+
+
+def test_what_containers_have_something_mounted_on_is_there_whatever_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        store = LayerStore(tmp_path / "layers")
+    finally:
+        os.umask(before)
+    found = {str(path.relative_to(store.points)): f"{path.stat().st_mode:o}" for path in store.points.rglob("*")}
+    directories = dict.fromkeys(("dev", "etc", "proc", "sys"), "40755")
+    assert found == directories | dict.fromkeys(("etc/hostname", "etc/hosts", "etc/resolv.conf"), "100644")
+    assert f"{store.points.stat().st_mode:o}" == "40755"
 
 
 def test_sweep(store: LayerStore) -> None:

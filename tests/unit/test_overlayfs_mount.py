@@ -48,6 +48,18 @@ def test_the_kernel_wants_some_lower_directory(layers: list[Linked], rw: str | N
     assert describe("/layers", layers, rw).lower == lower
 
 
+def test_a_containers_mount_points_are_below_its_layers() -> None:
+    assert describe("/layers", LAYERS[:1], "/rw", points=True).lower == ("aaa", "points")
+    assert describe("/layers", [], "/rw", points=True).lower == ("points",)
+    assert describe("/layers", [], points=True).lower == ("points", "empty2")
+
+
+def test_a_container_with_as_many_layers_as_the_kernel_takes_has_to_make_its_own_mount_points() -> None:
+    most = [Linked(f"{number:03}") for number in range(500)]
+    assert describe("/layers", most[:-1], "/rw", points=True).lower[-2:] == ("000", "points")
+    assert describe("/layers", most, "/rw", points=True).lower[-1] == "000"
+
+
 def test_options_of_ones_own() -> None:
     assert describe("/l", LAYERS, "/rw", extra=("userxattr",)).options().endswith("workdir=/rw/work,userxattr")
 
