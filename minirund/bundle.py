@@ -113,11 +113,7 @@ class Bundle:
 
     def write_shim_pid(self, pid: int) -> None:
         """Record which process is the shim."""
-        descriptor = os.open(self.shim_pid, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
-        try:  # not through a file object: init calls this on every start, and has copied few pages so far
-            os.write(descriptor, b"%d %d\n" % (pid, start_time(pid)))
-        finally:
-            os.close(descriptor)
+        record_shim(self.run, pid)
 
     def read_shim_pid(self) -> int | None:
         """The shim's process ID if that very process is alive, else None. A reused process ID is not taken for it."""
@@ -158,6 +154,15 @@ def _write_exit(path: str, exited: Exited) -> None:
         with contextlib.suppress(OSError):
             os.unlink(beside)
         raise
+
+
+def record_shim(run: str, pid: int) -> None:
+    """Write shim.pid in a run directory. In few words: init calls this at every start, and has copied few pages yet."""
+    descriptor = os.open(f"{run}/{SHIM_PID}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+    try:
+        os.write(descriptor, b"%d %d\n" % (pid, start_time(pid)))
+    finally:
+        os.close(descriptor)
 
 
 def start_time(pid: int) -> int:

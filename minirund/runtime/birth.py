@@ -29,17 +29,21 @@ from minirund.runtime import init, shim, syscalls
 from minirund.runtime.context import MOUNTED, READY, Host
 from minirund.runtime.start import HEAD, Born, Start, receive
 
+TITLE = b"minirund-zygote"
+"""Of a shim that waits: it is a copy of the zygote."""
 NOTHING = bytes(4)
 ALL_WELL = tuple(length.to_bytes(4, sys.byteorder) for length in (len(MOUNTED + READY), len(READY)))
 
 
-def main(door: socket.socket, told: int, host: Host) -> NoReturn:
-    """The shim's life, from the zygote's fork on. ``told`` gets a byte when a start has come; its end says that it is
-    over."""
+def main(door: socket.socket, rehearsal: socket.socket, told: int, host: Host) -> NoReturn:
+    """The shim's life, from the zygote's fork on. ``rehearsal``: see ``nothing``. ``told`` gets a byte when a start has
+    come; its end says that it is over."""
     os.setsid()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     code = 1
     try:
+        rehearse(rehearsal)
+        os.close(rehearsal.fileno())
         data, descriptors = receive(door)
         if data:
             try:  # noqa: SIM105 - contextlib.suppress would write to six pages more
@@ -56,6 +60,22 @@ def main(door: socket.socket, told: int, host: Host) -> NoReturn:
 
             traceback.print_exc()
     os._exit(code)
+
+
+def nothing() -> socket.socket:
+    """What shims rehearse with: a socket on which a start lies that is none. Made once, by who forks them."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    socket.send_fds(ours, [HEAD.pack(0, -1, -1, -1, 0, 0, 0) + TITLE], [ours.fileno()])
+    ours.close()
+    return theirs
+
+
+def rehearse(door: socket.socket) -> None:
+    """Do what a start begins with: who is the first to write to a page copies it, and now nobody waits for us."""
+    data, descriptors = receive(door, socket.MSG_PEEK)  # it stays there for the next shim
+    HEAD.unpack_from(data)
+    syscalls.set_title(data[HEAD.size :].decode())
+    os.close(descriptors[0])
 
 
 def live(data: bytes, descriptors: list[int], told: int, host: Host) -> None:

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from minirund import wire
-from minirund.bundle import Bundle
+from minirund.bundle import record_shim
 from minirund.errors import StartFailed, StepFailed
 from minirund.runtime import devices, program, rootfs, security, syscalls
 from minirund.runtime.context import READY, Context, Host
@@ -31,7 +31,7 @@ LONGEST_WORD = 65536  # bytes
 
 def write_shim_pid(ctx: Context) -> None:
     """shim.pid, for a daemon that comes later. Done here, since each page that the shim writes to stays its own."""
-    Bundle(ctx.bundle, ctx.run).write_shim_pid(ctx.shim)
+    record_shim(ctx.run, ctx.shim)
 
 
 def new_session(_ctx: Context) -> None:

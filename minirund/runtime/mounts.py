@@ -1,6 +1,6 @@
 """Mount options: the words of mount(8) -> flags, propagation, data. Pure, and the calls that apply them.
 
-    parse(["nosuid", "noexec", "mode=755", "rslave"])
+    parse(("nosuid", "noexec", "mode=755", "rslave"))
     Options(on=MS_NOSUID | MS_NOEXEC, propagation=MS_SLAVE, propagate_below=True, data="mode=755")
 
 A bind mount takes no options when it is made: it is a copy of what the source's mount is. Its attributes are set on the
@@ -10,7 +10,8 @@ Source: mount(8); OCI runtime-spec config.md, "Linux mount options".
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 from minirund.runtime import syscalls as sys
 
@@ -67,7 +68,13 @@ class Options(NamedTuple):
     data: str = ""
 
 
-def parse(words: list[str]) -> Options:
+def parsed(mount: dict[str, Any]) -> dict[str, Any]:
+    """A mount of the configuration, its options as those of ``Options``: for init, who should have little to do."""
+    return {**mount, "options": tuple(parse(tuple(mount.get("options") or ())))}
+
+
+@lru_cache(maxsize=64)  # nearly every container has the same
+def parse(words: tuple[str, ...]) -> Options:
     """Options in their order: a later word wins over an earlier one."""
     bind = recursive = below = False
     on = off = propagation = 0

@@ -29,13 +29,19 @@ def open_in(root: int, path: str, flags: int = os.O_PATH, mode: int = 0, links: 
 
     Raises OSError: ENOENT; ELOOP for a link that is refused or leads nowhere.
     """
+    found = look_in(root, path, flags, mode, links)
+    if found < 0:
+        raise OSError(-found, os.strerror(-found), path)
+    return found
+
+
+def look_in(root: int, path: str, flags: int = os.O_PATH, mode: int = 0, links: bool = True) -> int:
+    """``open_in`` for what need not be there: the negative errno where that raises."""
     resolve = INSIDE if links else INSIDE | RESOLVE_NO_SYMLINKS
-    while True:
-        try:
-            return openat2(root, path or "/", flags, resolve, mode)
-        except OSError as error:
-            if error.errno != errno.EAGAIN:  # a rename elsewhere raced with a ".." in the path
-                raise
+    found = -errno.EAGAIN
+    while found == -errno.EAGAIN:  # a rename elsewhere raced with a ".." in the path
+        found = openat2(root, path or "/", flags, resolve, mode)
+    return found
 
 
 @contextmanager
@@ -66,21 +72,26 @@ def make_directories(root: int, path: str, mode: int = 0o755) -> int:
 
     Links on the way are followed inside the root, and what a dangling one points to is made there.
     """
-    try:
-        return open_in(root, path, os.O_PATH | os.O_DIRECTORY)
-    except FileNotFoundError:
+    found = look_in(root, path, os.O_PATH | os.O_DIRECTORY)
+    if found == -errno.ENOENT:
         return _make_last(root, path, mode) or _make_missing(root, path, mode)
+    return found if found >= 0 else open_in(root, path, os.O_PATH | os.O_DIRECTORY)
 
 
 def _make_last(root: int, path: str, mode: int) -> int:
     """The common case: only the last directory is missing, and no link has its name. 0 where it is another case."""
     above, name = os.path.split(path.rstrip("/"))
+    parent = look_in(root, above, os.O_PATH | os.O_DIRECTORY)
+    if parent < 0:
+        return 0
     try:
-        with opened(root, above, os.O_PATH | os.O_DIRECTORY) as parent:
-            os.mkdir(name, mode, dir_fd=parent)
-            return openat2(parent, name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW, INSIDE)
+        os.mkdir(name, mode, dir_fd=parent)
     except OSError:
         return 0
+    else:
+        return max(0, openat2(parent, name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW, INSIDE))
+    finally:
+        os.close(parent)
 
 
 def _make_missing(root: int, path: str, mode: int) -> int:

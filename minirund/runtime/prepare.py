@@ -11,7 +11,6 @@ The engine need not have written config.json before BIRTH: ``Launch`` may come w
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import socket
 from collections.abc import Callable
@@ -24,14 +23,12 @@ from cgroups.limits import from_oci, settings
 from minirund import wire
 from minirund.bundle import Bundle
 from minirund.errors import StepFailed
-from minirund.runtime import projects, seccomp, syscalls
+from minirund.runtime import plan, projects, seccomp, syscalls
 from minirund.runtime.context import READY, Host, kind_of, new_namespaces
 from minirund.runtime.init import failure
-from minirund.runtime.start import Start, memfd, read_memfd, write_memfd
+from minirund.runtime.start import Start, memfd, pack, read_memfd, write_memfd
 
 CACHED = 64
-CARRIED_OUT = ("seccomp", "resources")
-"""Of config.json's ``linux``: what is done here, and long."""
 
 
 class Cache:
@@ -194,9 +191,8 @@ def write_filter(made: Preparation) -> None:
 
 
 def write_plan(made: Preparation) -> None:
-    """config.json without what has been carried out."""
-    linux = {key: value for key, value in made.linux.items() if key not in CARRIED_OUT}
-    write_memfd(made.plan, json.dumps({**made.config, "linux": linux}).encode())
+    """What init goes by."""
+    write_memfd(made.plan, pack(plan.of(made.config)))
 
 
 def make_pipes(made: Preparation) -> None:

@@ -92,7 +92,7 @@ def locate(name: str, path: str) -> str:
             raise StartFailed(f'exec: "{name}": {in_words(number)}', NOT_EXECUTABLE)
         return name
     found = (os.path.join(directory or ".", name) for directory in path.split(":"))
-    program = next((file for file in found if not why_not(file)), None)
+    program = next((file for file in found if os.access(file, os.X_OK, effective_ids=True) and not why_not(file)), None)
     if program is None:
         raise StartFailed(f'exec: "{name}": executable file not found in $PATH', NOT_FOUND)
     return program

@@ -19,7 +19,7 @@ from typing import Any
 from minirund.errors import StepFailed
 from minirund.runtime import mounts, paths, syscalls
 from minirund.runtime.context import Context
-from overlayfs.mount import VOLATILE, OverlayMount, forget_volatile
+from overlayfs.mount import forget_volatile
 
 STRICT = ("proc", "sysfs")  # never mounted through a link: who can redirect /proc decides what a mask covers
 
@@ -33,7 +33,7 @@ def cut_propagation(ctx: Context) -> None:
 def open_bind_sources(ctx: Context) -> None:
     """Take a detached copy of every bind mount's source, while the host's names mean what they say."""
     for number, mount in enumerate(ctx.mounts):
-        options = mounts.parse(mount.get("options") or [])
+        options = mounts.Options(*mount["options"])
         if is_bind(mount, options):
             source = ctx.inside(mount["source"])
             ctx.trees[number] = syscalls.open_tree(syscalls.AT_FDCWD, source, options.recursive)
@@ -46,28 +46,28 @@ def mount_root(ctx: Context) -> None:
     everybody who waits for its end would wait for the disk. So the shim takes part: it is the last, after it has told.
     """
     path = ctx.inside((ctx.config.get("root") or {}).get("path") or "rootfs")
-    overlay = (ctx.config.get("minirund") or {}).get("rootfs")
+    overlay = ctx.config.get("overlay")
     if overlay is None:
         ctx.root = syscalls.open_tree(syscalls.AT_FDCWD, path, recursive=True)
         with_directory = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         syscalls.move_mount(ctx.root, with_directory, path)
         os.close(with_directory)
         return
-    mount = OverlayMount.from_json(overlay)
-    if mount.work is not None and VOLATILE in mount.extra:  # a --rm container, which no power cut outlives
-        forget_volatile(mount.work)
-    os.makedirs(path, exist_ok=True)
-    os.chdir(mount.cwd)  # the layers are named relative to it, to fit into a page of options
-    syscalls.mount("overlay", path, "overlay", 0, mount.options())
+    if overlay["forget"]:
+        forget_volatile(overlay["forget"])
+    if not os.path.isdir(path):
+        os.makedirs(path, exist_ok=True)
+    os.chdir(overlay["cwd"])  # the layers are named relative to it, to fit into a page of options
+    syscalls.mount("overlay", path, "overlay", 0, overlay["options"])
     ctx.root = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    if mount.upper is not None:
+    if overlay["writable"]:
         ctx.send_mounted()
 
 
 def mount_all(ctx: Context) -> None:
     """The configuration's mounts, in their order: /proc, /dev and what lies in it, /sys, volumes, files of /etc."""
     for number, mount in enumerate(ctx.mounts):
-        options = mounts.parse(mount.get("options") or [])
+        options = mounts.Options(*mount["options"])
         if number in ctx.trees:
             attach_tree(ctx, ctx.trees.pop(number), mount["destination"], options)
         else:
@@ -122,7 +122,7 @@ def set_root_propagation(ctx: Context) -> None:
     """Whether mounts made inside the container are seen by those who share its root; hardly ever asked for."""
     wanted = ctx.linux.get("rootfsPropagation")
     if wanted:
-        options = mounts.parse([wanted])
+        options = mounts.parse((wanted,))
         mounts.set_propagation(ctx.root, options, "/")
 
 
@@ -190,10 +190,10 @@ def mask_paths(ctx: Context) -> None:
 
 def existing(ctx: Context, path: str) -> int | None:
     """What is at the path (O_PATH), or None if nothing is."""
-    try:
-        return paths.open_in(ctx.root, path)
-    except (FileNotFoundError, NotADirectoryError):
+    found = paths.look_in(ctx.root, path)
+    if found in (-errno.ENOENT, -errno.ENOTDIR):
         return None
+    return found if found >= 0 else paths.open_in(ctx.root, path)
 
 
 def open_null(ctx: Context) -> int:

@@ -39,9 +39,12 @@ def set_oom_score(ctx: Context) -> None:
     score = ctx.process.get("oomScoreAdj")
     if score is None:
         return
-    try:
-        with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
-            file.write(str(score))
+    try:  # not through a file object: that would be 25 pages more to copy, on every start
+        file = os.open("/proc/self/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(file, b"%d" % score)
+        finally:
+            os.close(file)
     except OSError as error:
         raise StepFailed(f"set oom_score_adj to {score}", error.errno or 0, "/proc/self/oom_score_adj") from error
 

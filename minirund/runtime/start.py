@@ -7,9 +7,9 @@ configuration and the seccomp program, travels in memfds: who needs it reads it 
 and writes to little of its memory, and that is what an idle container costs.
 
     daemon               the control connection of wire.py; "token" with it: see ``wire.Launch``
-    told                 a memfd: what ``Start.told`` holds, as JSON
-    plan, seccomp        memfds: config.json without what the spawner carries out; a filter program, or nothing. Both
-                         may still be empty: "init_plan" is a socket on which init hears when they are written
+    told                 a memfd: what ``Start.told`` holds, packed
+    plan, seccomp        memfds: config.json without what the spawner carries out, packed; a filter program, or nothing.
+                         Both may still be empty: "init_plan" is a socket on which init hears when they are written
     listener, log        shim.sock, container.log
     cgroup               its directory
     stdin stdout stderr  the shim's ends of the pipes; "init0" .. "init2" are the process's
@@ -17,12 +17,13 @@ and writes to little of its memory, and that is what an idle container costs.
     join0 join1 ...      namespaces that others made
     clients              a socket that holds the ``Launch`` with the clients' descriptors, if there are clients
 
-This message stays between processes of one version, so it is no part of wire.py.
+This message stays between processes of one version, so it is no part of wire.py; and it is packed by marshal, which
+init reads in a fifth of the time that JSON takes it.
 """
 
 from __future__ import annotations
 
-import json
+import marshal
 import os
 import socket
 import struct
@@ -81,8 +82,7 @@ class Start:
 
     def plan(self) -> dict[str, Any]:
         """The configuration."""
-        plan: dict[str, Any] = json.loads(read_memfd(self.descriptors["plan"]))
-        return plan
+        return unpack(self.descriptors["plan"])
 
     def fail(self, failed: wire.Failed) -> None:
         """It ends here: all that is left to do is to tell."""
@@ -98,7 +98,7 @@ class Start:
     def send(self, door: socket.socket) -> None:
         """Hand it to the next shim that waits at the other end of ``door``; close our copies. Raises OSError."""
         names = self._in_order()
-        self.descriptors["told"] = memfd("start", json.dumps({**self.told, "names": names}).encode())
+        self.descriptors["told"] = memfd("start", pack({**self.told, "names": names}))
         try:
             data = self._head(names) + f"minirund-shim {self.id}".encode()
             socket.send_fds(door, [data], [self.descriptors[name] for name in names], socket.MSG_NOSIGNAL)
@@ -123,7 +123,7 @@ class Start:
     @classmethod
     def parse(cls, descriptors: list[int]) -> Start:
         """What ``send`` has sent."""
-        told = json.loads(read_memfd(descriptors[0]))
+        told = unpack(descriptors[0])
         return cls(told, dict(zip(told["names"], descriptors, strict=True)))
 
     def forget(self, born: Born) -> None:
@@ -144,9 +144,10 @@ class Born:
         self.failed: wire.Failed | None = None
 
 
-def receive(door: socket.socket) -> tuple[bytes, list[int]]:
+def receive(door: socket.socket, flags: int = 0) -> tuple[bytes, list[int]]:
     """The next start: its head, and its descriptors; no bytes when the other side has gone."""
-    data, descriptors, _flags, _address = socket.recv_fds(door, MOST_BYTES, MOST_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC)
+    flags |= socket.MSG_CMSG_CLOEXEC
+    data, descriptors, _flags, _address = socket.recv_fds(door, MOST_BYTES, MOST_DESCRIPTORS, flags)
     return data, descriptors
 
 
@@ -167,3 +168,14 @@ def write_memfd(descriptor: int, data: bytes) -> None:
 def read_memfd(descriptor: int) -> bytes:
     """All of it, wherever its other readers are."""
     return os.pread(descriptor, os.fstat(descriptor).st_size, 0)
+
+
+def pack(data: dict[str, Any]) -> bytes:
+    """Plain data, of the kinds that JSON knows."""
+    return marshal.dumps(data)
+
+
+def unpack(descriptor: int) -> dict[str, Any]:
+    """What lies packed in a memfd."""
+    data: dict[str, Any] = marshal.loads(read_memfd(descriptor))  # noqa: S302 - the spawner has made it
+    return data

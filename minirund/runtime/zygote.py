@@ -31,14 +31,15 @@ REHEARSALS = 10  # Python 3.11 rewrites code after 8 calls
 
 def run(door: socket.socket, host: Host) -> NoReturn:
     """The process's life."""
-    rehearse(host)
-    syscalls.set_title("minirund-zygote")
+    rehearsal = birth.nothing()
+    rehearse(host, rehearsal)
+    syscalls.set_title(birth.TITLE.decode())
     while spawner_lives(door):
         progress, told = os.pipe2(os.O_CLOEXEC)
         try:
             if os.fork() == 0:
                 os.close(progress)
-                birth.main(door, told, host)
+                birth.main(door, rehearsal, told, host)
         except OSError as error:  # no process to be had
             refuse_or_wait(door, host, error)
         os.close(told)
@@ -49,7 +50,7 @@ def run(door: socket.socket, host: Host) -> NoReturn:
     os._exit(0)
 
 
-def rehearse(host: Host) -> None:
+def rehearse(host: Host, rehearsal: socket.socket) -> None:
     """Do what every shim will do, some times: start a container that can't be, hear of it, and clear up.
 
     Python rewrites code that has run some times into a shape that looks fewer things up, and remembers where it found
@@ -58,6 +59,7 @@ def rehearse(host: Host) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     before = set(os.listdir("/proc/self/fd"))
     for _ in range(REHEARSALS):
+        birth.rehearse(rehearsal)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         progress, told = os.pipe2(os.O_CLOEXEC)
         nobodys_start(ours).send(ours)
