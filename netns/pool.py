@@ -19,7 +19,7 @@ from ipaddress import IPv4Interface
 from typing import Self
 
 from netns.bridge import Bridge
-from netns.errors import NetworkError, PoolClosed
+from netns.errors import AddressPoolExhausted, NetworkError, PoolClosed
 from netns.ipam import AddressPool
 from netns.namespace import NetworkNamespace
 from netns.veth import Endpoint, connect
@@ -74,12 +74,23 @@ class ReadyPool:
         return entry
 
     def make(self) -> Entry:
-        """Make one here and now, whatever is ready.
+        """Make one here and now, whatever is ready; only where no address is left, one that is.
 
         One at a time: the kernel's RTNL lock allows no more, and threads that fight for it and for the interpreter
         need twice the processor time.
         """
-        with self._making, ExitStack() as undo:
+        with self._making:
+            try:
+                return self._made()
+            except AddressPoolExhausted:
+                ready = self.take_ready()  # the worker may just have made one, with the last address
+                if ready is None:
+                    raise
+                return ready
+
+    def _made(self) -> Entry:
+        """A new one. For who holds ``_making``."""
+        with ExitStack() as undo:
             address = self.addresses.allocate()
             undo.callback(self.addresses.release, address)
             namespace = undo.enter_context(NetworkNamespace.create())
@@ -127,13 +138,13 @@ class ReadyPool:
         while self._wait_until_wanted():
             time.sleep(REST if len(self) < self._size // 2 else LONG_REST)
             try:
-                entry = self.make()
+                with self._making:
+                    self._keep(self._made())
             except (NetworkError, OSError, RuntimeError):  # RuntimeError: no thread can be started
                 self._pause(pause)
                 pause = min(pause * 2, LONGEST_PAUSE)
                 continue
             pause = FIRST_PAUSE
-            self._keep(entry)
 
     def _wait_until_wanted(self) -> bool:
         """Sleep until one is missing (True) or the pool closes (False)."""
