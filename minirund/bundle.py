@@ -144,11 +144,15 @@ def _exited(path: str) -> Exited | None:
 
 
 def _write_exit(path: str, exited: Exited) -> None:
-    """Written beside, then renamed."""
-    beside = path + ".new"
+    """Written beside, then renamed. Not through a file object, which is 20 pages more for a shim to copy."""
+    beside, text = path + ".new", json.dumps({name: getattr(exited, name) for name in EXIT_FIELDS}).encode()
     try:
-        with open(beside, "w", encoding="utf-8") as file:
-            json.dump({name: getattr(exited, name) for name in EXIT_FIELDS}, file)
+        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+        try:
+            while text:  # a disk that is almost full takes a part
+                text = text[os.write(descriptor, text) :]
+        finally:
+            os.close(descriptor)
         os.rename(beside, path)
     except OSError:
         with contextlib.suppress(OSError):
