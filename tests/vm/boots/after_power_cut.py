@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from guest import IMAGE, inspect, minirun, systemctl
+from guest import IMAGE, api, minirun, systemctl
 from waiting import until
 
 from minirund.engine.ready import SIZE
@@ -83,7 +83,7 @@ def test_layers_hold_what_was_put_into_them(loaded: list[dict[str, Any]]) -> Non
 def test_every_listed_image_is_whole() -> None:
     """Also those that no answer was given for: whatever has a name has a configuration and all its layers."""
     for ident in set(minirun("images", "-q", "--no-trunc").split()):
-        (shown,) = json.loads(minirun("image", "inspect", ident))
+        shown = api("GET", f"/images/{ident}/json")[1]
         blob = (DATA / "images/blobs/sha256" / ident.partition(":")[2]).read_bytes()
         assert f"sha256:{hashlib.sha256(blob).hexdigest()}" == ident
         assert len(shown["RootFS"]["Layers"]) >= 1
@@ -100,10 +100,10 @@ def test_every_listed_container_is_whole(ledger: list[dict[str, Any]]) -> None:
     newest = [line["id"] for line in ledger if line["did"] == "created" and line["id"] in there][-STARTED:]
     chosen = set(newest) | removing & set(there)
     for ident in chosen:
-        minirun("start", ident)
-        assert inspect(ident)["State"]["Running"]
+        assert api("POST", f"/containers/{ident}/start") == (204, "")
+        assert api("GET", f"/containers/{ident}/json")[1]["State"]["Running"]
     for ident in chosen:
-        minirun("kill", ident)
+        assert api("POST", f"/containers/{ident}/kill") == (204, "")
 
 
 def test_nothing_half_made_is_there() -> None:

@@ -38,8 +38,7 @@ def shown(*words: str) -> str:
 
 
 def test_it_is_refused_while_a_container_runs() -> None:
-    for ident in minirun("ps", "-aq").split():
-        minirun("rm", "-f", ident)
+    minirun("rm", "-f", *minirun("ps", "-aq").split())
     minirun("run", "--name", "kept", IMAGE, "sh", "-c", "echo kept >/file")
     minirun("run", "-d", "--name", "busy", IMAGE, "sleep", "600")
     ended = make("uninstall")
