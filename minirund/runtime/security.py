@@ -42,7 +42,7 @@ def set_oom_score(ctx: Context) -> None:
     try:  # not through a file object: that would be 25 pages more to copy, on every start
         file = os.open("/proc/self/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
         try:
-            os.write(file, b"%d" % score)
+            os.write(file, str(score).encode())
         finally:
             os.close(file)
     except OSError as error:
@@ -148,13 +148,19 @@ def change_user(ctx: Context) -> None:
 
 
 def set_capabilities(ctx: Context) -> None:
-    """The remaining four sets, as listed; what this host does not have itself can't be given."""
+    """The remaining four sets, as listed; what this host does not have itself can't be given.
+
+    Of a user who is not root execve leaves only the ambient ones effective; here they go before it, so that what the
+    user may not execute is not executed with root's rights. As Docker has it.
+    """
     wanted = ctx.process.get("capabilities")
     if wanted is None:
         return
     sets = {name: mask(wanted.get(name)) & ctx.available for name in ("effective", "permitted", "inheritable")}
-    syscalls.capset(sets["effective"] & sets["permitted"], sets["permitted"], sets["inheritable"])
-    for capability in bits(mask(wanted.get("ambient")) & sets["permitted"] & sets["inheritable"]):
+    ambient = mask(wanted.get("ambient")) & sets["permitted"] & sets["inheritable"]
+    effective = sets["effective"] & (sets["permitted"] if ctx.identity.uid == 0 else ambient)
+    syscalls.capset(effective, sets["permitted"], sets["inheritable"])
+    for capability in bits(ambient):
         syscalls.raise_ambient(capability)
 
 

@@ -65,6 +65,18 @@ def test_a_plain_user_has_none(runtime: Runtime, bundle: TestBundle) -> None:
     assert capabilities(runtime, bundle) == dict(zip(CAPTURED, (0, 0, 0, DOCKERS_14, 0), strict=True))
 
 
+def test_a_plain_user_executes_nothing_with_the_rights_of_root(runtime: Runtime, bundle: TestBundle) -> None:
+    for directory, mode, program_mode in (("closed", 0o700, 0o755), ("open", 0o755, 0o700)):
+        program = bundle.upper / directory / "program"
+        program.parent.mkdir(mode=mode)
+        program.write_text("#!/bin/sh\n")
+        program.chmod(program_mode)
+        bundle.config["process"]["user"] = {"uid": 0}
+        assert runtime.run(bundle, f"/{directory}/program").code == 0
+        bundle.config["process"]["user"] = {"uid": 1000}
+        assert runtime.run(bundle, f"/{directory}/program").code == 126
+
+
 def test_ambient_capabilities_reach_a_plain_user(runtime: Runtime, bundle: TestBundle) -> None:
     net = ["CAP_NET_BIND_SERVICE"]
     bundle.config["process"]["user"] = {"uid": 1000}
@@ -114,6 +126,12 @@ def test_rlimits_and_oom_score(runtime: Runtime, bundle: TestBundle) -> None:
     assert out(runtime, bundle, "ulimit -Sn; ulimit -Hn; ulimit -c; cat /proc/self/oom_score_adj").split() == [
         *("100", "200", "0", "500")
     ]
+
+
+def test_an_oom_score_that_is_no_whole_number_is_refused(runtime: Runtime, bundle: TestBundle) -> None:
+    bundle.config["process"]["oomScoreAdj"] = 5.5
+    failed = runtime.run(bundle, "/bin/true").failed
+    assert failed and "set oom_score_adj to 5.5" in failed.message
 
 
 # --- images that try to get out --------------------------------------------------------------------------------------
