@@ -25,16 +25,26 @@ STRICT = ("proc", "sysfs")  # never mounted through a link: who can redirect /pr
 
 
 def cut_propagation(ctx: Context) -> None:
-    """From here on no mount of ours reaches the host. Slave: the host's later ones still reach volumes that want it."""
-    shared = (ctx.linux.get("rootfsPropagation") or "").endswith("shared")
-    syscalls.mount("none", "/", flags=syscalls.MS_REC | (syscalls.MS_SHARED if shared else syscalls.MS_SLAVE))
+    """From here on no mount of ours reaches the host. Slave: the host's later ones still reach volumes that want it.
+
+    But for volumes whose mounts the host is to see: a copy is the host's peer only if it is taken before the cut.
+    """
+    if (ctx.linux.get("rootfsPropagation") or "").endswith("shared"):
+        _open_sources(ctx, syscalls.MS_SHARED)
+    syscalls.mount("none", "/", flags=syscalls.MS_REC | syscalls.MS_SLAVE)
 
 
 def open_bind_sources(ctx: Context) -> None:
     """Take a detached copy of every bind mount's source, while the host's names mean what they say."""
+    _open_sources(ctx)
+
+
+def _open_sources(ctx: Context, propagation: int = 0) -> None:
+    """Those that are not open yet: all, or those with the propagation."""
     for number, mount in enumerate(ctx.mounts):
         options = mounts.Options(*mount["options"])
-        if is_bind(mount, options):
+        wanted = number not in ctx.trees and propagation in (0, options.propagation)
+        if wanted and is_bind(mount, options):
             source = ctx.inside(mount["source"])
             ctx.trees[number] = syscalls.open_tree(syscalls.AT_FDCWD, source, options.recursive)
 
@@ -79,7 +89,12 @@ def attach_tree(ctx: Context, tree: int, destination: str, options: mounts.Optio
     is_directory = stat.S_ISDIR(os.fstat(tree).st_mode)
     target = paths.make_target(ctx.root, destination, is_directory)
     mounts.set_attributes(tree, options, destination)
-    syscalls.move_mount(tree, target, destination)
+    try:
+        syscalls.move_mount(tree, target, destination)
+    except StepFailed as error:
+        if is_directory or not stat.S_ISDIR(os.fstat(target).st_mode):
+            raise
+        raise StepFailed("mount a file on a directory", error.errno, destination) from error
     os.close(target)
     os.close(tree)
 
