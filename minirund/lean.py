@@ -64,7 +64,7 @@ def loads(data: str | bytes) -> Any:
         return json.loads(text)
     try:
         value, end = scan(text, 0)
-    except StopIteration:
+    except (StopIteration, SystemError, ImportError):  # json's exception is looked for, and may not be there
         raise ValueError(f"not JSON: {text[:60]!r}") from None
     if end != len(text):
         raise ValueError(f"not JSON: more text after column {end}")

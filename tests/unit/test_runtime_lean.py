@@ -47,6 +47,18 @@ print(message)
     assert printed == repr(message)
 
 
+def test_what_is_no_json_is_refused() -> None:
+    code = """
+from minirund import lean
+for text in ('', '{"a":', '{"a" 1}', '{"a": "\\0"}', '[1,]', '[] x', '"\\\\q"'):
+    try:
+        lean.loads(text)
+    except ValueError as error:
+        print("not JSON" in str(error), "NULL" in str(error))
+"""
+    assert on_the_fork_side(code).split() == ["True", "False"] * 7
+
+
 def test_wrong_arguments_are_refused() -> None:
     code = """
 from minirund import wire
