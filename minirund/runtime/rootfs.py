@@ -16,7 +16,7 @@ import os
 import stat
 from typing import Any
 
-from minirund.errors import StepFailed
+from minirund.errors import StartFailed, StepFailed
 from minirund.runtime import mounts, paths, syscalls
 from minirund.runtime.context import Context
 from overlayfs.mount import forget_volatile
@@ -47,6 +47,21 @@ def _open_sources(ctx: Context, propagation: int = 0) -> None:
         if wanted and is_bind(mount, options):
             source = ctx.inside(mount["source"])
             ctx.trees[number] = syscalls.open_tree(syscalls.AT_FDCWD, source, options.recursive)
+            if propagation:
+                require_shared(source)
+
+
+def require_shared(source: str) -> None:
+    """Refuse a volume whose mounts nobody would see, as its own is private. Raises StartFailed, in Docker's words."""
+    descriptor = os.open(source, os.O_PATH | os.O_CLOEXEC)
+    with open(f"/proc/self/fdinfo/{descriptor}", encoding="ascii") as file:
+        facts = dict(line.split(":", 1) for line in file)
+    os.close(descriptor)
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+        rows = [line.split(" - ")[0].split(" ") for line in file]
+    row = next(row for row in rows if row[0] == facts["mnt_id"].strip())
+    if not any(word.startswith("shared:") for word in row[6:]):
+        raise StartFailed(f"path {source} is mounted on {row[4]} but it is not a shared mount", 125)
 
 
 def mount_root(ctx: Context) -> None:

@@ -58,6 +58,18 @@ def test_what_is_mounted_outside(host: DaemonHost, mode: str, seen: str) -> None
         host.run("umount", f"{volume}/outside", check=True)
 
 
+def test_a_volume_that_nobody_would_see_into_is_refused(host: DaemonHost) -> None:
+    host.run("mkdir", "-p", f"{host.state}/own/volume", check=True)
+    host.run("mount", "-t", "tmpfs", "none", f"{host.state}/own", check=True)
+    host.run("mount", "--make-private", f"{host.state}/own", check=True)
+    host.run("mkdir", f"{host.state}/own/volume", check=True)
+    done = host.cli("run", "--rm", "-v", f"{host.state}/own/volume:/v:shared", "busybox", "true")
+    assert done.returncode == 125
+    where = f"path {host.state}/own/volume is mounted on {host.state}/own"
+    assert f"{where} but it is not a shared mount" in done.stderr
+    host.run("umount", f"{host.state}/own", check=True)
+
+
 def test_a_file_on_a_directory_is_named(host: DaemonHost, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     done = host.cli("run", "--rm", "-v", f"{tmp_path}/file:/etc", "busybox", "true")
