@@ -91,11 +91,22 @@ def locate(name: str, path: str) -> str:
         if number:
             raise StartFailed(f'exec: "{name}": {in_words(number)}', NOT_EXECUTABLE)
         return name
-    found = (os.path.join(directory or ".", name) for directory in path.split(":"))
-    program = next((file for file in found if os.access(file, os.X_OK, effective_ids=True) and not why_not(file)), None)
+    files = [os.path.join(directory or ".", name) for directory in path.split(":")] if path else []
+    program = next((file for file in files if os.access(file, os.X_OK, effective_ids=True) and not why_not(file)), None)
+    if program is None and any(map(for_others, files)):
+        raise StartFailed(f'exec: "{name}": {in_words(errno.EACCES)}', NOT_EXECUTABLE)
     if program is None:
         raise StartFailed(f'exec: "{name}": executable file not found in $PATH', NOT_FOUND)
     return program
+
+
+def for_others(file: str) -> bool:
+    """Whether it is a program that somebody may execute, where we may not."""
+    try:
+        mode = os.stat(file).st_mode
+    except OSError:
+        return False
+    return stat.S_ISREG(mode) and bool(mode & 0o111)
 
 
 def in_words(number: int) -> str:

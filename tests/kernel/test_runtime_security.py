@@ -75,6 +75,8 @@ def test_a_plain_user_executes_nothing_with_the_rights_of_root(runtime: Runtime,
         assert runtime.run(bundle, f"/{directory}/program").code == 0
         bundle.config["process"]["user"] = {"uid": 1000}
         assert runtime.run(bundle, f"/{directory}/program").code == 126
+        bundle.config["process"]["env"] = [f"PATH=/{directory}"]
+        assert runtime.run(bundle, "program").code == (127 if directory == "closed" else 126)
 
 
 def test_ambient_capabilities_reach_a_plain_user(runtime: Runtime, bundle: TestBundle) -> None:

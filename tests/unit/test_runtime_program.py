@@ -72,3 +72,10 @@ def test_namespaces_for_clone3() -> None:
     assert new_namespaces(config, 0) == CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET
     assert new_namespaces(config, CLONE_NEWNET) == CLONE_NEWNS | CLONE_NEWPID
     assert not new_namespaces({}, 0) & CLONE_NEWCGROUP
+
+
+def test_an_empty_path_holds_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "tool").touch(mode=0o755)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(StartFailed, match="not found"):
+        locate("tool", "")
