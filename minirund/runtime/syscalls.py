@@ -225,7 +225,8 @@ def set_title(title: str) -> None:
 def load_seccomp(program: bytes, flags: int = 0) -> None:
     """Hand the kernel a filter: an array of struct sock_filter, eight bytes each. It can't be taken back."""
     set_mode_filter = 1
-    if _syscall(SYS_SECCOMP, set_mode_filter, flags, ctypes.byref(_Filter(len(program) // 8, program))) < 0:
+    length = min(len(program) // 8, 0xFFFF)  # too many for the kernel; not cut off at 16 bits
+    if _syscall(SYS_SECCOMP, set_mode_filter, flags, ctypes.byref(_Filter(length, program))) < 0:
         raise _refused("load the seccomp profile")
 
 

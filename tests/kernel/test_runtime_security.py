@@ -120,6 +120,23 @@ def test_seccomp(runtime: Runtime, bundle: TestBundle, no_new_privs: bool, uid: 
     assert b"hostname: sethostname: Operation not permitted" in result.stderr
 
 
+TOO_LONG = """
+import struct
+from minirund.errors import StepFailed
+from minirund.runtime import syscalls
+allow = struct.pack("=HBBI", 0x06, 0, 0, 0x7FFF0000)
+try:
+    syscalls.load_seccomp(allow * (65536 + 1))
+except StepFailed as error:
+    print(error)
+"""
+
+
+def test_a_filter_of_too_many_instructions_is_not_cut_off() -> None:
+    done = subprocess.run([sys.executable, "-c", TOO_LONG], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("load the seccomp profile: invalid argument\n", "")
+
+
 def test_rlimits_and_oom_score(runtime: Runtime, bundle: TestBundle) -> None:
     bundle.config["process"].update(
         rlimits=[{"type": "RLIMIT_NOFILE", "soft": 100, "hard": 200}, {"type": "RLIMIT_CORE", "soft": 0, "hard": 0}],
