@@ -39,6 +39,8 @@ EXTENSION = "minirund.connection"
 MAX_HEAD = 1 << 20
 MAX_URL = 65535  # httptools can't take a longer one apart
 MAX_BEHIND = 64 * 1024
+LINGER = 2.0
+"""Seconds for who was refused in the midst of a request to end it. A client whose writing fails reads no answer."""
 
 _BLANK_LINE = re.compile(rb"\r\n\r\n")
 
@@ -54,6 +56,8 @@ class Reading(enum.Enum):
     BODY = enum.auto()
     BEHIND = enum.auto()
     """The request is complete and its answer is not: the byte belongs to what comes after."""
+    REFUSED = enum.auto()
+    """What could not be parsed was answered: the byte is thrown away."""
 
 
 class Connection:
@@ -150,7 +154,7 @@ class Protocol(HttpToolsProtocol):
         self._feed(data)
 
     def _feed(self, data: bytes) -> None:
-        while data and not self.transport.is_closing():
+        while data and self._reading is not Reading.REFUSED and not self.transport.is_closing():
             if self._reading is Reading.BEHIND:
                 self._keep(data)
                 return
@@ -176,11 +180,19 @@ class Protocol(HttpToolsProtocol):
         self.parser.feed_data(b"POST / HTTP/1.1\r\n" + framing + b"\r\n\r\n")
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse what can't be parsed, in the shape of every error, and close."""
+        """Refuse what can't be parsed, in the shape of every error; close when the client has ended, or LINGER is over.
+
+        Source: RFC 9112, 9.6.
+        """
         body = dump({"message": msg})
         head = f"HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
         self.transport.write(head.encode() + b"Connection: close\r\n\r\n" + body)
-        self.transport.close()
+        if self.cycle and not self.cycle.response_complete:  # a handler may still write
+            self.transport.close()
+            return
+        self._reading = Reading.REFUSED
+        self.transport.write_eof()
+        asyncio.get_running_loop().call_later(LINGER, self.transport.close)
 
     def _keep(self, data: bytes) -> None:
         self._behind += data

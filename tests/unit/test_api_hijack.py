@@ -15,7 +15,7 @@ import pytest
 from fastapi import FastAPI, Request, Response
 from waiting import PATIENCE
 
-from minirund.api.hijack import MAX_HEAD, ClientGone, Together, connection
+from minirund.api.hijack import MAX_HEAD, MAX_URL, ClientGone, Together, connection
 from minirund.api.responses import Taken
 from minirund.api.server import Server
 
@@ -297,9 +297,11 @@ def test_a_stop_does_not_touch_what_was_taken_over(path: Path) -> None:
 def test_what_is_no_http_is_refused(path: Path) -> None:
     async def refused(data: bytes) -> bytes:
         async with client(path) as one:
-            with contextlib.suppress(ConnectionError):
-                await one.send(data)
-            return await one.head()
+            await one.send(data)
+            head = await one.head()
+            await one.send(b"what it was about to say all the same" * 10000)
+            assert b"message" in await one.rest()
+            return head
 
     async def main() -> None:
         async with serving(make_app(), path):
@@ -307,6 +309,7 @@ def test_what_is_no_http_is_refused(path: Path) -> None:
                 b"\x16\x03\x01\x02\x00",
                 b"GET /ping HTTQ/1.1\r\n\r\n",
                 b"GET / HTTP/1.1\r\nA: " + b"a" * MAX_HEAD,
+                b"GET /" + b"a" * 4 * MAX_URL + b" HTTP/1.1\r\n\r\n",
             ):
                 assert (await refused(data)).startswith(b"HTTP/1.1 400 ")
 
