@@ -35,7 +35,7 @@ KVM_FAILED = CACHE / "kvm-failed"
 MEMORY_MB, PROCESSORS = 2048, 2
 BOOT_SECONDS, ANSWER_SECONDS, OFF_SECONDS = 240, 20, 120
 COMMAND_LINE = (
-    "root=/dev/vda rw rootflags=prjquota console=ttyS0 quiet systemd.show_status=false panic=-1 net.ifnames=0"
+    "root=/dev/vda rw rootflags=prjquota console=ttyS0 quiet systemd.show_status=false panic=-1 net.ifnames=0 nokaslr"
 )
 
 
@@ -185,7 +185,7 @@ class Machine:
                 self.ssh(script), check=False, stdin=stdin, capture_output=True, text=True, timeout=timeout
             )
         except subprocess.TimeoutExpired:
-            raise self._failed(f"no end after {timeout:.0f} seconds: {script}") from None
+            raise self._failed(f"no end after {timeout:.0f} seconds: {script}; {self._whereabouts()}") from None
         if check and ended.returncode:
             raise self._failed(f"exit code {ended.returncode}: {script}\n{ended.stdout}{ended.stderr}")
         return ended
@@ -239,7 +239,7 @@ class Machine:
         deadline = time.monotonic() + BOOT_SECONDS
         while not self._banner():
             if time.monotonic() > deadline:
-                raise self._failed(f"no ssh after {BOOT_SECONDS} seconds")
+                raise self._failed(f"no ssh after {BOOT_SECONDS} seconds; {self._whereabouts()}")
             time.sleep(0.5)
         self.run("systemctl is-system-running --wait", check=False, timeout=BOOT_SECONDS)
 
@@ -269,6 +269,21 @@ class Machine:
         if not found:
             raise self._failed(f"QEMU forwards no port: {shown}")
         return int(found[1])
+
+    def _whereabouts(self) -> str:
+        """What the machine is at, for who asks why it does not answer: running or halted, and where each processor is
+        (an address of its kernel's: System.map)."""
+        try:
+            with self._monitor() as monitor:
+                status = _ask(monitor, "query-status")["status"]
+                registers = str(_ask(monitor, "human-monitor-command", {"command-line": "info registers -a"}))
+        except (OSError, MachineFailed) as error:
+            return f"QEMU does not answer: {error}"
+        places = re.findall(r"RIP=(\w+).*?HLT=(\d)", registers, re.DOTALL)
+        processors = (
+            f"processor {number} at {rip}{' halted' * int(halted)}" for number, (rip, halted) in enumerate(places)
+        )
+        return "; ".join([f"QEMU says {status}", *processors])
 
     @contextlib.contextmanager
     def _monitor(self) -> Iterator[IO[str]]:
