@@ -48,7 +48,6 @@ FILES = {
     "etc/systemd/network/machine.network": "[Match]\nDriver=virtio_net\n"
     "[Network]\nAddress=10.0.2.15/24\nGateway=10.0.2.2\n",
     "etc/initramfs-tools/modules": "quota_v2\n",
-    "etc/sysctl.d/console.conf": "kernel.printk = 4 4 1 7\n",  # the boot alone is told on the console
     "etc/pip.conf": f"[global]\nno-index = true\nfind-links = /{WHEELS}\ndisable-pip-version-check = true\n",
 }
 """The machine's own configuration; addresses are those of QEMU's user network."""
