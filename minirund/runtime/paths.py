@@ -29,7 +29,11 @@ def open_in(root: int, path: str, flags: int = os.O_PATH, mode: int = 0, links: 
 
     Raises OSError: ENOENT; ELOOP for a link that is refused or leads nowhere.
     """
-    found = look_in(root, path, flags, mode, links)
+    return opened_or_raise(look_in(root, path, flags, mode, links), path)
+
+
+def opened_or_raise(found: int, path: str) -> int:
+    """What ``look_in`` has found, where it must be there after all. Raises OSError."""
     if found < 0:
         raise OSError(-found, os.strerror(-found), path)
     return found
@@ -75,7 +79,7 @@ def make_directories(root: int, path: str, mode: int = 0o755) -> int:
     found = look_in(root, path, os.O_PATH | os.O_DIRECTORY)
     if found == -errno.ENOENT:
         return _make_last(root, path, mode) or _make_missing(root, path, mode)
-    return found if found >= 0 else open_in(root, path, os.O_PATH | os.O_DIRECTORY)
+    return opened_or_raise(found, path)
 
 
 def _make_last(root: int, path: str, mode: int) -> int:

@@ -223,7 +223,7 @@ def existing(ctx: Context, path: str) -> int | None:
     found = paths.look_in(ctx.root, path)
     if found in (-errno.ENOENT, -errno.ENOTDIR):
         return None
-    return found if found >= 0 else paths.open_in(ctx.root, path)
+    return paths.opened_or_raise(found, path)
 
 
 def open_null(ctx: Context) -> int:
