@@ -14,14 +14,16 @@ from overlayfs.mount import VOLATILE, OverlayMount
 
 CARRIED_OUT = ("seccomp", "resources")
 """Of config.json's ``linux``: what the spawner does, and long."""
+OURS = "minirund"
+"""Of config.json: the extension. Init needs its overlay, spelled out."""
 
 
 def of(config: dict[str, Any]) -> dict[str, Any]:
     """The plan. Raises OverlayError for layers that no mount can hold."""
-    plan = dict(config)
+    plan = {key: value for key, value in config.items() if key != OURS}
     plan["linux"] = {key: value for key, value in (config.get("linux") or {}).items() if key not in CARRIED_OUT}
     plan["mounts"] = [mounts.parsed(mount) for mount in config.get("mounts") or ()]
-    overlay = (config.get("minirund") or {}).get("rootfs")
+    overlay = (config.get(OURS) or {}).get("rootfs")
     if overlay is not None:
         plan["overlay"] = overlay_of(OverlayMount.from_json(overlay))
     return plan
