@@ -11,11 +11,17 @@ PATIENCE = 120.0
 
 
 def until(
-    true: Callable[[], Any], what: str = "it never came to that", patience: float = PATIENCE, pause: float = 0.01
+    true: Callable[[], Any],
+    what: str | Callable[[], str] = "it never came to that",
+    patience: float = PATIENCE,
+    pause: float = 0.01,
 ) -> Any:
-    """What ``true`` returns once that counts as true. ``patience`` and ``pause`` in seconds. Raises AssertionError."""
+    """What ``true`` returns once that counts as true. ``patience`` and ``pause`` in seconds.
+
+    Raises AssertionError with ``what``, asked for at the end if it is a function.
+    """
     deadline = time.monotonic() + patience
     while not (found := true()):
-        assert time.monotonic() < deadline, what
+        assert time.monotonic() < deadline, what() if callable(what) else what
         time.sleep(pause)
     return found

@@ -109,7 +109,8 @@ async def _new(queue: asyncio.Queue[Json | None], until: float | None) -> AsyncI
         if left is not None and left <= 0:
             return
         try:
-            event = await asyncio.wait_for(queue.get(), left)
+            async with asyncio.timeout(left):
+                event = await queue.get()
         except TimeoutError:
             return
         if event is None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -187,11 +188,9 @@ class Watch:
         loop.add_reader(self._descriptor, grew.set)
         try:
             while not grew.is_set() and not ended():
-                with_timeout = asyncio.wait_for(grew.wait(), 0.5)
-                try:
-                    await with_timeout
-                except TimeoutError:
-                    continue
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(0.5):
+                        await grew.wait()
             if grew.is_set():
                 os.read(self._descriptor, CHUNK)
             return True

@@ -70,7 +70,8 @@ async def adopt(container: Container, runner: Runner) -> wire.State | None:
     if shim is None:
         return None
     try:
-        word = await asyncio.wait_for(shim.first_word(), 2 * shims.PATIENCE)
+        async with asyncio.timeout(2 * shims.PATIENCE):
+            word = await shim.first_word()
     except TimeoutError:
         log.warning("the shim of %s does not answer: it is killed", container.id[:12])
         shims.kill(runner.bundle(container))

@@ -333,7 +333,8 @@ class Runner:
     async def ended(self, container: Container, timeout: float | None = None) -> bool:
         """Wait until it has ended; False if it has not within ``timeout`` seconds."""
         try:
-            await asyncio.wait_for(self.live(container.id).ended.wait(), timeout)
+            async with asyncio.timeout(timeout):
+                await self.live(container.id).ended.wait()
         except TimeoutError:
             return False
         return True

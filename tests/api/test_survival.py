@@ -25,6 +25,7 @@ from typing import Any
 import pytest
 import races
 import soak
+from containment import descriptors
 from daemon import BIN, DaemonFailed, DaemonHost
 from waiting import PATIENCE, until
 
@@ -522,9 +523,6 @@ def test_clients_are_killed(host: DaemonHost) -> None:
     ident = run(host, "--name", "talker", "busybox", "sh", "-c", "while :; do echo talk; sleep 0.01; done")
     shim = process(host, f"minirund-shim {ident}")
 
-    def descriptors() -> tuple[int, int]:
-        return len(os.listdir(f"/proc/{host.pid}/fd")), len(os.listdir(f"/proc/{shim}/fd"))
-
     def one_of_each() -> None:
         with contextlib.ExitStack() as ending:
             for command in (
@@ -547,12 +545,12 @@ def test_clients_are_killed(host: DaemonHost) -> None:
 
     one_of_each()
     host.cli("exec", "talker", "killall", "-q", "sleep")
-    host.settle()
-    before = descriptors()
-    for _ in range(3):
+    before, held = host.settle(), len(descriptors(shim))
+    for _ in range(5):
         one_of_each()
+    until(lambda: host.settle() <= before, lambda: f"the daemon held {before}, now {descriptors(host.pid)}")
     # the execs run on, as with Docker: they are the container's; each keeps three descriptors of the shim's
-    until(lambda: descriptors()[0] <= before[0] + 2, f"the daemon holds more than {before[0]}: {descriptors()}")
+    until(lambda: len(descriptors(shim)) <= held + 5 * 3, lambda: f"the shim held {held}, now {descriptors(shim)}")
     assert host.cli("rm", "-f", "talker").returncode == 0
     soak.agree(host)
 

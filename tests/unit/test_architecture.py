@@ -240,3 +240,14 @@ def test_no_function_changes_a_global() -> None:
         f"{name}:{node.lineno}" for name in modules() for node in ast.walk(tree(name)) if isinstance(node, ast.Global)
     ]
     assert not found
+
+
+def test_nobody_waits_with_wait_for() -> None:
+    """Before Python 3.12 it swallows a cancellation that comes together with the result; asyncio.timeout does not."""
+    found = [
+        f"{name}:{node.lineno}"
+        for name in modules()
+        for node in ast.walk(tree(name))
+        if isinstance(node, ast.Attribute) and ast.unparse(node) == "asyncio.wait_for"
+    ]
+    assert not found

@@ -141,3 +141,29 @@ def test_a_follower_that_leaves_leaves_nothing(tmp_path: Path) -> None:
 
     asyncio.run(one())
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.parametrize("turns", range(9))
+def test_a_follower_that_is_cancelled_while_the_log_grows_leaves_nothing(tmp_path: Path, turns: int) -> None:
+    """However far the event loop has come with the news: who follows a busy container leaves all the same."""
+    path = written(tmp_path / "log", line(0))
+    before = len(os.listdir("/proc/self/fd"))
+
+    async def follow() -> None:
+        async for _ in logs.read(path, Query(follow=True, since=START + 9), lambda: ""):
+            pass
+
+    async def one() -> None:
+        reading = asyncio.create_task(follow())
+        await asyncio.sleep(0.05)  # it waits for news now; no line ever passes
+        with open(path, "ab") as file:
+            file.write(line(1))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        reading.cancel()
+        done, _ = await asyncio.wait([reading], timeout=1)
+        reading.cancel()
+        assert done, "it follows on"
+
+    asyncio.run(one())
+    assert len(os.listdir("/proc/self/fd")) == before
