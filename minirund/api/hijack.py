@@ -27,6 +27,7 @@ import asyncio
 import enum
 import os
 import re
+import select
 from collections.abc import MutableMapping
 from typing import Any
 
@@ -122,7 +123,7 @@ class Together:
     def _flush(self, data: bytes = b"") -> None:
         data = (self._head or b"") + data
         self._head = b""
-        if data:
+        if data and not self.is_closing():  # or the client has gone, and asyncio would complain of each piece
             self._transport.write(data)
 
     def close(self) -> None:
@@ -267,10 +268,10 @@ class Protocol(HttpToolsProtocol):
             self.transport.close()
 
     def eof_received(self) -> bool:  # type: ignore[override]
-        """Keep the connection while an answer to it is under way."""
+        """Keep the connection while an answer to it is under way, and somebody may still read that."""
         self._ended = True
         self._connection.ending.set()
-        return self._reading is Reading.BEHIND
+        return self._reading is Reading.BEHIND and not _hung_up(self.transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget everything."""
@@ -309,3 +310,10 @@ class Protocol(HttpToolsProtocol):
         await self.flow.drain()
         if self.cycle.disconnected or self.transport.is_closing():
             raise ClientGone
+
+
+def _hung_up(transport: asyncio.Transport) -> bool:
+    """Whether the client's socket is closed, not only its writing side. Source: poll(2), POLLHUP."""
+    look = select.poll()
+    look.register(transport.get_extra_info("socket").fileno(), 0)
+    return bool(look.poll(0))

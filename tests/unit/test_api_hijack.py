@@ -16,7 +16,7 @@ from fastapi import FastAPI, Request, Response
 from waiting import PATIENCE
 
 from minirund.api.hijack import MAX_HEAD, MAX_URL, ClientGone, Together, connection
-from minirund.api.responses import Taken
+from minirund.api.responses import Stream, Taken
 from minirund.api.server import Server
 
 HEAD = b"HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n"
@@ -60,8 +60,9 @@ def make_app(before: asyncio.Event | None = None) -> FastAPI:
 
     @app.post("/lazy")
     async def lazy(request: Request) -> Response:
-        descriptor, unread = await connection(request.scope).take(HEAD)
-        asyncio.get_running_loop().run_in_executor(None, echo, descriptor, b"", unread)
+        with contextlib.suppress(ClientGone):
+            descriptor, unread = await connection(request.scope).take(HEAD)
+            asyncio.get_running_loop().run_in_executor(None, echo, descriptor, b"", unread)
         return Taken()
 
     @app.get("/ping")
@@ -139,7 +140,7 @@ def nothing_logged(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     before = len(os.listdir("/proc/self/fd"))
     yield
     gc.collect()
-    assert [record for record in caplog.records if record.levelname in ("WARNING", "ERROR")] == []
+    assert [record for record in caplog.get_records("call") if record.levelname in ("WARNING", "ERROR")] == []
     assert len(os.listdir("/proc/self/fd")) <= before
 
 
@@ -261,8 +262,7 @@ def test_a_client_that_leaves_before_the_takeover(path: Path) -> None:
                 while server.server_state.connections or server.server_state.tasks:
                     await asyncio.sleep(0.01)
 
-    with contextlib.suppress(ClientGone):
-        asyncio.run(main())
+    asyncio.run(main())
 
 
 def test_pipelined_requests_are_answered_in_order_though_the_client_has_ended(path: Path) -> None:
@@ -272,6 +272,72 @@ def test_pipelined_requests_are_answered_in_order_though_the_client_has_ended(pa
             await one.send(PING + slow + b"1" + slow + b"2" + PING, end=True)
             assert [await one.answer() for _ in range(4)] == [b"OK", b"late:1", b"late:2", b"OK"]
             assert await one.rest() == b""
+
+    asyncio.run(main())
+
+
+@contextlib.asynccontextmanager
+async def streaming(path: Path, pieces: int) -> AsyncIterator[tuple[asyncio.Event, asyncio.Event]]:
+    """A server with a stream at /, of an end of its own: a first piece, and when the first event is set ``pieces`` in
+    one go, and a last one. The second event tells that the stream is over."""
+    go, over = asyncio.Event(), asyncio.Event()
+    app = FastAPI()
+
+    async def body() -> AsyncIterator[bytes]:
+        try:
+            yield b"first "
+            await go.wait()
+            for _ in range(pieces):
+                yield b"piece "
+            await asyncio.sleep(0)
+            yield b"last"
+        finally:
+            over.set()
+
+    @app.get("/")
+    async def stream() -> Response:
+        return Stream(body(), "text/plain")
+
+    async with serving(app, path):
+        yield go, over
+
+
+def test_a_stream_ends_when_its_reader_is_gone(path: Path) -> None:
+    """Though nothing is to be written, from which one would learn it."""
+
+    async def main() -> None:
+        async with streaming(path, 1) as (_, over):
+            async with client(path) as one:
+                await one.send(b"GET / HTTP/1.0\r\n\r\n")
+                assert (await one.reader.readuntil(b"first ")).endswith(b"first ")
+            async with asyncio.timeout(PATIENCE):
+                await over.wait()
+
+    asyncio.run(main())
+
+
+def test_a_stream_goes_on_for_a_reader_that_has_ended_its_own_side(path: Path) -> None:
+    async def main() -> None:
+        async with streaming(path, 1) as (go, _), client(path) as one:
+            await one.send(b"GET / HTTP/1.0\r\n\r\n", end=True)
+            await one.reader.readuntil(b"first ")
+            await asyncio.sleep(0.05)
+            go.set()
+            assert b"last" in await one.rest()
+
+    asyncio.run(main())
+
+
+def test_a_reader_that_goes_in_the_midst_of_many_pieces_is_no_cause_for_warnings(path: Path) -> None:
+    async def main() -> None:
+        async with streaming(path, 100) as (go, over):
+            with socket.socket(socket.AF_UNIX) as one:
+                one.connect(str(path))
+                one.sendall(b"GET / HTTP/1.0\r\n\r\n")
+                await asyncio.sleep(0.05)
+                go.set()
+            async with asyncio.timeout(PATIENCE):  # closed, and no turn of the event loop since
+                await over.wait()
 
     asyncio.run(main())
 
