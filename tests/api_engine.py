@@ -149,12 +149,12 @@ class Containers:
     async def changes(self, ref: str) -> list[tuple[int, str]]:
         return [(0, "/etc"), (1, "/etc/new"), (2, "/bin/gone")]
 
-    async def logs(self, ref: str, **query: Any) -> AsyncIterator[LogRecord]:
+    async def logs(self, ref: str, **query: Any) -> AsyncIterator[list[LogRecord]]:
         self.calls.append(("logs", query))
         self.log_readers += 1
         try:
             for record in self.records:
-                yield record
+                yield [record]
             if query["follow"]:
                 await asyncio.Event().wait()
         finally:

@@ -59,8 +59,12 @@ async def send_all(descriptor: int, pieces: AsyncIterator[bytes]) -> None:
             await loop.sock_sendall(client, piece)
 
 
-async def log_lines(records: AsyncIterator[LogRecord], framed: bool, timestamps: bool) -> AsyncIterator[bytes]:
-    """Log records as the bytes of a stream."""
-    async for record in records:
-        content = f"{record.time} ".encode() + record.content if timestamps else record.content
-        yield frame(record.stream, content) if framed else content
+async def log_lines(read: AsyncIterator[list[LogRecord]], framed: bool, timestamps: bool) -> AsyncIterator[bytes]:
+    """Log records as the bytes of a stream: what was read at once is sent at once."""
+    async for records in read:
+        yield b"".join([_line(record, framed, timestamps) for record in records])
+
+
+def _line(record: LogRecord, framed: bool, timestamps: bool) -> bytes:
+    content = f"{record.time} ".encode() + record.content if timestamps else record.content
+    return frame(record.stream, content) if framed else content

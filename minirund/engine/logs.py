@@ -66,9 +66,17 @@ class Matcher:
         """True to show it."""
         return record is not None and record.stream in self._streams and self._since <= record.time < self._until
 
-    def past(self, record: LogRecord | None) -> bool:
-        """Whether this and what follows is too late."""
-        return record is not None and record.time >= self._until
+    def of(self, lines: list[bytes], last: str) -> tuple[list[LogRecord], bool]:
+        """Those to show, and whether the rest is too late: for the query, or later than ``last`` if that is not ""."""
+        found: list[LogRecord] = []
+        for record in map(parse, lines):
+            if record is None:
+                continue
+            if record.time >= self._until or (last and record.time > last):
+                return found, True
+            if self(record):
+                found.append(record)
+        return found, False
 
 
 def tail_offset(descriptor: int, end: int, lines: int) -> int:
@@ -90,8 +98,8 @@ ALL = "~"
 """The end of a log that nobody writes to any more."""
 
 
-async def read(path: str, query: Query, ended: Callable[[], str]) -> AsyncIterator[LogRecord]:
-    """The records that pass, in order. A log that isn't there is empty.
+async def read(path: str, query: Query, ended: Callable[[], str]) -> AsyncIterator[list[LogRecord]]:
+    """The records that pass, in order, as many at once as a block of the file holds. A log that isn't there is empty.
 
     ``ended`` is asked whether what is followed has ended: "" for no, else the time (as in the log) after which there
     is nothing of it; ``ALL`` if nothing came after it.
@@ -102,15 +110,15 @@ async def read(path: str, query: Query, ended: Callable[[], str]) -> AsyncIterat
         return
     try:
         with Watch(path) if query.follow else _NoWatch() as watch:
-            async for record in _records(descriptor, query, watch, ended):
-                yield record
+            async for records in _records(descriptor, query, watch, ended):
+                yield records
     finally:
         os.close(descriptor)
 
 
 async def _records(
     descriptor: int, query: Query, watch: Watch | _NoWatch, ended: Callable[[], str]
-) -> AsyncIterator[LogRecord]:
+) -> AsyncIterator[list[LogRecord]]:
     match = Matcher(query)
     position = 0
     if query.tail is not None:
@@ -121,11 +129,11 @@ async def _records(
         async for block in _blocks(descriptor, position):
             position += len(block)
             *lines, rest = (rest + block).split(b"\n")
-            for record in map(parse, lines):
-                if match.past(record) or (record is not None and last and record.time > last):
-                    return
-                if match(record):
-                    yield record  # type: ignore[misc]
+            records, over = match.of(lines, last)
+            if records:
+                yield records
+            if over:
+                return
         if last or not query.follow or not await watch.changed(ended):
             return
 

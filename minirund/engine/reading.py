@@ -65,8 +65,9 @@ class Reading:
         until: float,
         timestamps: bool,
         tail: int | None,
-    ) -> AsyncIterator[logs.LogRecord]:
-        """What it printed. ``follow`` goes on until it has ended, also if it is started again at once."""
+    ) -> AsyncIterator[list[logs.LogRecord]]:
+        """What it printed; lines that are read at once come together. ``follow`` goes on until it has ended, also if
+        it is started again at once."""
         container = self.get(ref)
         if not spec.logged(container.host_config):
             raise NotSupported("configured logging driver does not support reading")

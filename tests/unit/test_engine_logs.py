@@ -25,7 +25,7 @@ def written(path: Path, *lines: bytes) -> str:
 
 
 async def collected(path: str, query: Query) -> list[bytes]:
-    return [record.content async for record in logs.read(path, query, lambda: logs.ALL)]
+    return [record.content async for records in logs.read(path, query, lambda: logs.ALL) for record in records]
 
 
 @pytest.mark.parametrize(
@@ -105,8 +105,8 @@ def test_following(tmp_path: Path) -> None:
 
     async def follow() -> list[bytes]:
         found = []
-        async for record in logs.read(path, Query(follow=True), lambda: logs.ALL if ended.is_set() else ""):
-            found.append(record.content)
+        async for records in logs.read(path, Query(follow=True), lambda: logs.ALL if ended.is_set() else ""):
+            found += [record.content for record in records]
             with open(path, "ab", buffering=0) as file:
                 if len(found) == 1:
                     file.write(line(1)[:10])
@@ -125,7 +125,8 @@ def test_following_ends_where_the_next_run_begins(tmp_path: Path) -> None:
 
     async def follow() -> list[bytes]:
         query = Query(follow=True)
-        return [record.content async for record in logs.read(path, query, lambda: logs.moment(START + 1.5))]
+        read = logs.read(path, query, lambda: logs.moment(START + 1.5))
+        return [record.content async for records in read for record in records]
 
     assert asyncio.run(follow()) == [b"line 0\n", b"line 1\n"]
 
@@ -136,7 +137,7 @@ def test_a_follower_that_leaves_leaves_nothing(tmp_path: Path) -> None:
 
     async def one() -> None:
         reading = logs.read(path, Query(follow=True), lambda: "")
-        assert (await anext(reading)).content == b"line 0\n"  # type: ignore[call-overload]
+        assert [record.content for record in await anext(reading)] == [b"line 0\n"]  # type: ignore[call-overload]
         await reading.aclose()  # type: ignore[attr-defined]
 
     asyncio.run(one())
