@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from run import Bench
 
 Work = Callable[[], float]
-AT_ONCE, IDLE = 20, 10
+AT_ONCE, IDLE, LINES = 20, 10, 200_000
 
 
 @dataclass(frozen=True)
@@ -154,6 +154,16 @@ def crowd(engine: Engine) -> None:
 
 
 @contextmanager
+def logs(bench: Bench) -> Iterator[dict[str, Work]]:
+    numbers = ("seq", str(10**6), str(10**6 + LINES - 1))
+    with ExitStack() as undo:
+        for one in bench.engines:
+            one.call(one.run_words("--name", "counted", IMAGE, *numbers))
+            undo.callback(one.remove, ["counted"])
+        yield {one.name: command(one, *one.command("logs", "counted")) for one in bench.engines}
+
+
+@contextmanager
 def pull(bench: Bench) -> Iterator[dict[str, Work]]:
     name = bench.big_image()
     yield {one.name: lambda one=one: pull_once(one, name) for one in bench.engines}
@@ -201,6 +211,7 @@ ROWS = (
     Row("exec-api", "exec true over the API", "ms", Budget(8), 20, exec_api),
     Row("ps", "ps: whole command", "ms", Budget(60), 15, ps),
     Row("at-once", f"{AT_ONCE} run --rm at once", "s", Budget(ratio=0.2), 3, at_once, warm_up=False),
+    Row("logs", f"logs of {LINES:,} lines: whole command", "ms", Budget(ratio=1), 5, logs),
     Row("start", "the daemon's start: exec to its first answer", "ms", Budget(ratio=0.5), 7, start, warm_up=False),
     Row("pull", "pull and unpack, 570 MB in 3 layers", "s", Budget(ratio=0.4), 3, pull, warm_up=False),
 )
