@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from qemu import disk, report, scenes
 from qemu.__main__ import main
 from qemu.disk import Disk
-from qemu.machine import command
+from qemu.machine import command, watched
+from qemu.monitor import Monitor
+from qemu.stale import LOOKS, SAME, Looks, rewrite, running
 from qemu.terminal import talk
 from waiting import until
 
@@ -79,6 +84,74 @@ def test_the_drive_is_honest_and_nobody_else_can_reach_the_machine(tmp_path: Pat
     assert "cache=writeback" in drive
     (network,) = [word for word in words if word.startswith("user,")]
     assert "hostfwd=tcp:127.0.0.1:0-:22" in network
+
+
+def test_only_an_emulated_machine_is_watched(tmp_path: Path) -> None:
+    assert "-gdb" in command(Disk(tmp_path), tmp_path, "tcg")
+    assert "-gdb" not in command(Disk(tmp_path), tmp_path, "kvm")
+
+
+def test_where_a_kernel_runs() -> None:
+    """One processor in the kernel, one halted in it, one in a program."""
+    places = ("ffffffff810e1a37", 0), ("ffffffff81a0717e", 1), ("00007f0d4c28fcf5", 0)
+    shown = "".join(
+        f"CPU#{number}\nRSP=ffffffff00000000\nRIP={rip} RFL=00000046 [---Z-P-] CPL=0 II=0 A20=1 SMM=0 HLT={halted}\n"
+        for number, (rip, halted) in enumerate(places)
+    )
+    assert running(shown) == [0xFFFFFFFF810E1A37, None, None]
+
+
+def test_a_place_that_is_not_left() -> None:
+    """A processor that takes the same breakpoint again and again is seen at it or in what the breakpoint calls."""
+    looks, place = Looks(), 0xFFFFFFFF810E1A37
+    seen = [looks.add([None, at]) for at in (place, 1, place, 2, place, place)]
+    assert seen == [set()] * 4 + [{place}, set()]
+
+
+def test_who_moves_or_rests_is_left_alone() -> None:
+    looks, place = Looks(), 0xFFFFFFFF810E1A37
+    assert not any(looks.add([place + at, None]) for at in range(50))
+    rarely = [place] + [None] * (LOOKS // (SAME - 1))
+    assert not any(looks.add([at, None]) for at in rarely * 10)
+
+
+@pytest.fixture
+def firmware(tmp_path: Path) -> Iterator[Path]:
+    """A machine without a disk, whose BIOS finds nothing to start and waits; the directory with its sockets."""
+    if not shutil.which("qemu-system-x86_64"):
+        pytest.skip("there is no QEMU")
+    words = ["qemu-system-x86_64", "-nodefaults", "-display", "none", "-no-user-config", "-accel", "tcg", "-m", "64"]
+    with subprocess.Popen([*words, *watched(tmp_path)]) as qemu:
+        until((tmp_path / "gdb").exists)
+        yield tmp_path
+        qemu.kill()
+
+
+def test_what_is_rewritten_is_translated_anew(firmware: Path) -> None:
+    """The machine runs on, with the bytes that it had."""
+    with Monitor(firmware / "watch", 20) as monitor:
+        until(lambda: "HLT=1" in monitor.human("info registers -a"))
+        registers = monitor.human("info registers -a")
+        base, rip = re.search(r"CS =\w+ (\w+)", registers), re.search(r"[ER]IP=(\w+)", registers)
+        assert base
+        assert rip
+        place = int(base[1], 16) + int(rip[1], 16)
+        before = monitor.human(f"xp/16xb {place:#x}"), forgotten(monitor)
+
+        def once_more() -> bool:
+            rewrite(firmware / "gdb", place)
+            return forgotten(monitor) > before[1]
+
+        until(once_more, "nothing was thrown away", pause=0.2)
+        assert monitor.ask("query-status")["status"] == "running"
+        assert monitor.human(f"xp/16xb {place:#x}") == before[0]
+
+
+def forgotten(monitor: Monitor) -> int:
+    """How many translations QEMU has thrown away."""
+    found = re.search(r"TB invalidate count\s+(\d+)", monitor.human("info jit"))
+    assert found
+    return int(found[1])
 
 
 def test_the_tree_that_goes_in_is_git_s_and_what_is_new(tmp_path: Path) -> None:

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import os
 import re
 import socket
@@ -24,9 +23,11 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from qemu.disk import CACHE, TREE, Disk, say
+from qemu.monitor import Monitor, Refusal
+from qemu.stale import Watch
 
 KVM_CREATE_VM = 0xAE01
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -77,7 +78,13 @@ def command(disk: Disk, work: Path, accelerated: str) -> list[str]:
         *("-device", "virtio-rng-pci"),
         *("-serial", f"file:{work}/console"),
         *("-qmp", f"unix:{work}/qmp,server=on,wait=off"),
+        *(watched(work) if accelerated == "tcg" else ()),
     ]
+
+
+def watched(work: Path) -> tuple[str, ...]:
+    """QEMU's words for what an emulated machine is looked after with: stale.py."""
+    return ("-qmp", f"unix:{work}/watch,server=on,wait=off", "-gdb", f"unix:{work}/gdb,server=on,wait=off")
 
 
 def node(number: int) -> tuple[str, ...]:
@@ -93,6 +100,7 @@ class Machine:
     def __init__(self, disk: Disk, work: Path) -> None:
         self._disk, self._work = disk, work
         self._qemu: subprocess.Popen[bytes] | None = None
+        self._watch: Watch | None = None
         self._port = 0
         self.accelerator = accelerator()
         self.console = work / "console"
@@ -133,6 +141,9 @@ class Machine:
         with (self._work / "qemu").open("wb") as said:
             self._qemu = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=said, stderr=said)
         self._port = self._forwarded_port()
+        if self.accelerator == "tcg":
+            self._watch = Watch(self._work)
+            self._watch.start()
         self._await_boot()
 
     def reboot(self) -> None:
@@ -171,8 +182,12 @@ class Machine:
         assert self._qemu
         self._qemu.wait()
         self._qemu = None
+        if self._watch:
+            self._watch.end()
+            self._watch = None
         self._hang_up()
-        (self._work / "qmp").unlink(missing_ok=True)
+        for name in ("qmp", "watch", "gdb"):
+            (self._work / name).unlink(missing_ok=True)
 
     # --- commands inside
 
@@ -210,7 +225,7 @@ class Machine:
             "LogLevel": "ERROR" if shared else "QUIET",  # the others end with the machine, which is meant so
             "ConnectTimeout": "60",
             "ServerAliveInterval": "15",
-            "ServerAliveCountMax": "20",  # an emulated machine was seen to stand still for two minutes
+            "ServerAliveCountMax": "8",
         }
         return [
             *("ssh", "-F", "none", "-i", str(self._disk.ssh_key), "-p", str(self._port)),
@@ -258,13 +273,13 @@ class Machine:
         if self._qemu.poll() is not None:
             raise self._failed("QEMU has ended")
         with self._monitor() as monitor:
-            if _ask(monitor, "query-status")["status"] == "internal-error":
+            if monitor.ask("query-status")["status"] == "internal-error":
                 raise NoKvm("KVM reports an internal error")
 
     def _forwarded_port(self) -> int:
         """The port of this host that leads to the machine's ssh, as QEMU tells."""
         with self._monitor() as monitor:
-            shown = str(_ask(monitor, "human-monitor-command", {"command-line": "info usernet"}))
+            shown = monitor.human("info usernet")
         found = re.search(r"HOST_FORWARD\]\s+\d+\s+127\.0\.0\.1\s+(\d+)", shown)
         if not found:
             raise self._failed(f"QEMU forwards no port: {shown}")
@@ -275,8 +290,8 @@ class Machine:
         (an address of its kernel's: System.map)."""
         try:
             with self._monitor() as monitor:
-                status = _ask(monitor, "query-status")["status"]
-                registers = str(_ask(monitor, "human-monitor-command", {"command-line": "info registers -a"}))
+                status = monitor.ask("query-status")["status"]
+                registers = monitor.human("info registers -a")
         except (OSError, MachineFailed) as error:
             return f"QEMU does not answer: {error}"
         places = re.findall(r"RIP=(\w+).*?HLT=(\d)", registers, re.DOTALL)
@@ -286,21 +301,22 @@ class Machine:
         return "; ".join([f"QEMU says {status}", *processors])
 
     @contextlib.contextmanager
-    def _monitor(self) -> Iterator[IO[str]]:
-        assert self._qemu
-        with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(ANSWER_SECONDS)
-            for _ in range(ANSWER_SECONDS * 10):
-                with contextlib.suppress(FileNotFoundError, ConnectionRefusedError):
-                    connection.connect(str(self._work / "qmp"))
-                    break
-                if self._qemu.poll() is not None:
-                    raise self._failed("QEMU can't start it")
-                time.sleep(0.1)
-            with connection.makefile("rw") as monitor:
-                monitor.readline()  # the greeting
-                _ask(monitor, "qmp_capabilities")
+    def _monitor(self) -> Iterator[Monitor]:
+        try:
+            with self._connected() as monitor:
                 yield monitor
+        except (EOFError, Refusal) as error:
+            raise self._failed(str(error)) from error
+
+    def _connected(self) -> Monitor:
+        assert self._qemu
+        for _ in range(ANSWER_SECONDS * 10):
+            with contextlib.suppress(FileNotFoundError, ConnectionRefusedError):
+                return Monitor(self._work / "qmp", ANSWER_SECONDS)
+            if self._qemu.poll() is not None:
+                raise self._failed("QEMU can't start it")
+            time.sleep(0.1)
+        raise self._failed("QEMU's monitor is not there")
 
     def _failed(self, what: str) -> MachineFailed:
         console, said = (
@@ -308,16 +324,3 @@ class Machine:
             for name in ("console", "qemu")
         )
         return MachineFailed(f"the machine: {what}\nIts console, the last of it:\n{console[-2000:]}\n{said[-1000:]}")
-
-
-def _ask(monitor: IO[str], name: str, arguments: dict[str, str] | None = None) -> Any:
-    """QEMU's answer to one command of its monitor; events in between are passed over."""
-    monitor.write(json.dumps({"execute": name, "arguments": arguments or {}}) + "\n")
-    monitor.flush()
-    for line in monitor:
-        answer = json.loads(line)
-        if "return" in answer:
-            return answer["return"]
-        if "error" in answer:
-            raise MachineFailed(f"QEMU refuses {name}: {answer['error']['desc']}")
-    raise MachineFailed(f"QEMU ended while it was asked for {name}")

@@ -21,6 +21,7 @@ from threading import Thread
 from qemu import report
 from qemu.disk import ROOT, TREE, say, tree_archive
 from qemu.machine import Machine, MachineFailed
+from qemu.stale import REWRITTEN
 from qemu.terminal import talk
 
 REPORTS = ROOT / "build/vm"
@@ -97,6 +98,8 @@ class Run:
         REPORTS.mkdir(parents=True)
         if self.machine.console.exists():
             shutil.copyfile(self.machine.console, REPORTS / "console.txt")
+        if (self._work / REWRITTEN).exists():
+            shutil.copyfile(self._work / REWRITTEN, REPORTS / "rewritten.txt")
         journal = self.machine.run("journalctl --no-pager --output=short-precise", check=False, timeout=120)
         (REPORTS / "journal.txt").write_text(journal.stdout)
         with self.machine.stream(f"cd {INSIDE} && tar -c --exclude=*.whl .") as sender:
