@@ -91,6 +91,14 @@ def test_only_an_emulated_machine_is_watched(tmp_path: Path) -> None:
     assert "-gdb" not in command(Disk(tmp_path), tmp_path, "kvm")
 
 
+def test_only_an_emulated_machine_is_spared_work(tmp_path: Path) -> None:
+    emulated, accelerated = ("\0".join(command(Disk(tmp_path), tmp_path, name)) for name in ("tcg", "kvm"))
+    assert "max,-erms" in emulated
+    assert " norandmaps" in emulated
+    assert "erms" not in accelerated
+    assert "norandmaps" not in accelerated
+
+
 def test_where_a_kernel_runs() -> None:
     """One processor in the kernel, one halted in it, one in a program."""
     places = ("ffffffff810e1a37", 0), ("ffffffff81a0717e", 1), ("00007f0d4c28fcf5", 0)
