@@ -12,8 +12,8 @@ A write to an instruction makes QEMU forget the translations of it. So: look whe
 one is found at the same place of the kernel's again and again, stop the machine, write the byte that is there to where
 it is, and let it go on. That changes nothing in a machine that is only busy.
 
-QEMU 10 was not seen to do it. One thread for both processors (thread=single) avoids it too, and makes a run of all
-tests take a third longer, which is more time than there is.
+QEMU 10 was not seen to do it. One thread for both processors (thread=single) avoids it too, at the price of the second
+one's speed.
 
 Source: the protocol of gdb's remote targets, sourceware.org/gdb/current/onlinedocs/gdb.html/Remote-Protocol.html.
 """
