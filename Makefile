@@ -36,7 +36,7 @@ soak: packages-test $(VENV)/.installed-dev ## 500 runs, 100 at once, 200 times k
 	@$(VENV)/bin/python tests/soak.py races --rounds 100
 	@$(VENV)/bin/python tests/soak.py kill9
 
-vm-test: $(VENV)/.installed ## the tests of limits and systemd in a Linux machine under QEMU (12 minutes); TESTS=FILE for one file
+vm-test: $(VENV)/.installed ## the tests of limits and systemd in a Linux machine under QEMU (10 minutes); TESTS=FILE for one file
 	@scripts/install-packages vm
 	@$(VM) test $(TESTS)
 
