@@ -192,6 +192,8 @@ class Containers(Reading):
         async with self._runner.live(container.id).lock:
             await self._stop(container.id, timeout, signal)
             container = self._catalog.get(container.id)
+            if self._runner.live(container.id).doomed:
+                raise Conflict(f"container {container.name} is marked for removal and cannot be started")
             lifecycle.after(container.status, Event.START, container.name)
             await self._runner.start(policy.afresh(container))
             self._events.container("restart", container)
@@ -245,22 +247,29 @@ class Containers(Reading):
     # ---- remove ----
 
     async def remove(self, ref: str, force: bool = False, volumes: bool = False) -> None:
-        """Remove, and with ``force`` kill first."""
+        """Remove, and with ``force`` kill first: at once, however long somebody's stop would wait for it."""
         container = self.get(ref)
-        async with self._runner.live(container.id).lock:
-            if container.id not in self._catalog:
-                raise NotFound(f"No such container: {ref}")
-            container = self._catalog.get(container.id)
-            if container.active and not force:
-                raise Conflict(
-                    f'cannot remove container "/{container.name}": container is {container.status}: '
-                    "stop the container before removing or force remove"
-                )
-            if container.alive:
-                container = self._catalog.change(container.id, stopped=True)
-                await self._runner.kill(container)
-            self._restarts.cancel(container.id)
-            await self._remove(self._catalog.get(container.id))
+        live = self._runner.live(container.id)
+        with live.dooming() if force else contextlib.nullcontext():
+            if force and live.lock.locked() and container.alive:
+                await self._runner.kill(self._catalog.change(container.id, stopped=True))
+            async with live.lock:
+                await self._remove_locked(container.id, ref, force)
+
+    async def _remove_locked(self, ident: str, ref: str, force: bool) -> None:
+        if ident not in self._catalog:
+            raise NotFound(f"No such container: {ref}")
+        container = self._catalog.get(ident)
+        if container.active and not force:
+            raise Conflict(
+                f'cannot remove container "/{container.name}": container is {container.status}: '
+                "stop the container before removing or force remove"
+            )
+        if container.alive:
+            container = self._catalog.change(ident, stopped=True)
+            await self._runner.kill(container)
+        self._restarts.cancel(ident)
+        await self._remove(self._catalog.get(ident))
 
     async def _remove(self, container: Container) -> None:
         """Directories, record, then the answer to those who waited for it."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -102,15 +103,19 @@ async def read(path: str, query: Query, ended: Callable[[], str]) -> AsyncIterat
     """The records that pass, in order, as many at once as a block of the file holds. A log that isn't there is empty.
 
     ``ended`` is asked whether what is followed has ended: "" for no, else the time (as in the log) after which there
-    is nothing of it; ``ALL`` if nothing came after it.
+    is nothing of it; ``ALL`` if nothing came after it. Following ends as well at the time that is asked for.
     """
+
+    def over() -> str:
+        return ended() or (ALL if query.until and time.time() >= query.until else "")
+
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return
     try:
         with Watch(path) if query.follow else _NoWatch() as watch:
-            async for records in _records(descriptor, query, watch, ended):
+            async for records in _records(descriptor, query, watch, over):
                 yield records
     finally:
         os.close(descriptor)

@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import socket
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from minirund import wire
@@ -29,6 +30,17 @@ class Live:
     awaited_removal: bool = False
     """Whether a client of the shim waits until the container has been removed."""
     held: list[tuple[wire.Attach | wire.Wait, int]] = field(default_factory=list)
+    doomed: int = 0
+    """How many are about to remove it by force: it is not started again meanwhile."""
+
+    @contextlib.contextmanager
+    def dooming(self) -> Iterator[None]:
+        """For who removes it by force, and may have to wait for the lock."""
+        self.doomed += 1
+        try:
+            yield
+        finally:
+            self.doomed -= 1
 
     def hold(self, client: wire.Attach | wire.Wait, descriptor: int) -> None:
         """Keep a client until the next start; those that hung up meanwhile are let go."""

@@ -9,7 +9,6 @@ that is full nobody reads the container's output until the client does, or goes.
 from __future__ import annotations
 
 import contextlib
-import select
 import socket
 from collections.abc import Iterable
 from typing import Protocol
@@ -206,11 +205,11 @@ class Waiters:
         self._waiting: dict[int, tuple[socket.socket, bool]] = {}
 
     def add(self, descriptor: int, wait: wire.Wait) -> None:
-        """Let one wait; it may go away meanwhile."""
+        """Let one wait; it may go away meanwhile. One that has ended its own side alone still reads its answer."""
         waiting = socket.socket(fileno=descriptor)
         waiting.setblocking(False)
         self._waiting[descriptor] = (waiting, wait.removed)
-        self._loop.watch(descriptor, select.EPOLLRDHUP, lambda _events: self._drop(descriptor))
+        self._loop.watch(descriptor, 0, lambda _gone: self._drop(descriptor))
 
     def _drop(self, descriptor: int) -> None:
         waiting, _removed = self._waiting.pop(descriptor)

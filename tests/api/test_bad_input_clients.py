@@ -159,6 +159,33 @@ def test_streams_that_are_left_at_once(host: DaemonHost) -> None:
     until(lambda: len(os.listdir(f"/proc/{shim}/fd")) < 20)
 
 
+@pytest.mark.parametrize("condition", ["not-running", "next-exit", "removed"])
+def test_a_wait_is_answered_though_the_client_has_ended_its_side(host: DaemonHost, condition: str) -> None:
+    host.cli("run", "-d", "--name", "awaited", "busybox", "sleep", "1000")
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(PATIENCE)
+        client.connect(host.socket)
+        client.sendall(b"POST /containers/awaited/wait?condition=" + condition.encode() + HOST + b"\r\n")
+        client.shutdown(socket.SHUT_WR)
+        answer = client.recv(65536)
+        assert host.cli("rm", "-f", "awaited").returncode == 0
+        while piece := client.recv(65536):
+            answer += piece
+    assert b'{"StatusCode":137}' in answer
+
+
+@pytest.mark.parametrize("pending", [["stop"], ["restart"], ["restart", "stop", "restart"]], ids=str)
+def test_a_removal_by_force_waits_for_nobodys_stop(host: DaemonHost, pending: list[str]) -> None:
+    """Clients have asked for an end within an hour, and left. The container does not act on SIGTERM."""
+    host.cli("run", "-d", "--name", "deaf", "busybox", "sh", "-c", "trap '' TERM; while :; do sleep 0.1; done")
+    for word in pending:
+        leave(host, f"POST /containers/deaf/{word}?t=3600".encode() + HOST + b"\r\n")
+    until(lambda: "busybox" in host.cli("ps").stdout)
+    done = host.cli("rm", "-f", "deaf")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "deaf\n", "")
+    assert host.api("GET", "/containers/json?all=1")[1] == []
+
+
 def test_a_client_that_never_reads(host: DaemonHost) -> None:
     """The container waits for it; the daemon does not, and holds none of the output."""
     host.cli("run", "-d", "--name", "talks", "busybox", "yes")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from pathlib import Path
 
 import pytest
+from waiting import PATIENCE
 
 from minirund.engine import logs
 from minirund.engine.logs import LogRecord, Query, moment, parse, tail_offset
@@ -129,6 +131,18 @@ def test_following_ends_where_the_next_run_begins(tmp_path: Path) -> None:
         return [record.content async for records in read for record in records]
 
     assert asyncio.run(follow()) == [b"line 0\n", b"line 1\n"]
+
+
+def test_following_ends_at_the_time_that_is_asked_for(tmp_path: Path) -> None:
+    """Though nothing is written any more."""
+    path = written(tmp_path / "log", line(0))
+
+    async def follow() -> list[bytes]:
+        async with asyncio.timeout(PATIENCE):
+            read = logs.read(path, Query(follow=True, until=time.time() + 0.2), lambda: "")
+            return [record.content async for records in read for record in records]
+
+    assert asyncio.run(follow()) == [b"line 0\n"]
 
 
 def test_a_follower_that_leaves_leaves_nothing(tmp_path: Path) -> None:
