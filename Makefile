@@ -40,7 +40,7 @@ vm-test: $(VENV)/.installed ## the tests of limits and systemd in a Linux machin
 	@scripts/install-packages vm
 	@$(VM) test $(TESTS)
 
-vm-soak: $(VENV)/.installed ## twenty power cuts of that machine (20 minutes); CUTS=NUMBER for another number
+vm-soak: $(VENV)/.installed ## twenty power cuts of that machine (16 minutes); CUTS=NUMBER for another number
 	@scripts/install-packages vm
 	@$(VM) soak $(CUTS)
 

@@ -27,7 +27,6 @@ import asyncio
 import enum
 import os
 import re
-import select
 from collections.abc import MutableMapping
 from typing import Any
 
@@ -35,6 +34,7 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from minirund.api.encoding import dump
+from minirund.engine.waiters import hung_up
 
 EXTENSION = "minirund.connection"
 MAX_HEAD = 1 << 20
@@ -271,7 +271,7 @@ class Protocol(HttpToolsProtocol):
         """Keep the connection while an answer to it is under way, and somebody may still read that."""
         self._ended = True
         self._connection.ending.set()
-        return self._reading is Reading.BEHIND and not _hung_up(self.transport)
+        return self._reading is Reading.BEHIND and not hung_up(self.transport.get_extra_info("socket").fileno())
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget everything."""
@@ -310,10 +310,3 @@ class Protocol(HttpToolsProtocol):
         await self.flow.drain()
         if self.cycle.disconnected or self.transport.is_closing():
             raise ClientGone
-
-
-def _hung_up(transport: asyncio.Transport) -> bool:
-    """Whether the client's socket is closed, not only its writing side. Source: poll(2), POLLHUP."""
-    look = select.poll()
-    look.register(transport.get_extra_info("socket").fileno(), 0)
-    return bool(look.poll(0))

@@ -250,11 +250,18 @@ class Containers(Reading):
         """Remove, and with ``force`` kill first: at once, however long somebody's stop would wait for it."""
         container = self.get(ref)
         live = self._runner.live(container.id)
-        with live.dooming() if force else contextlib.nullcontext():
+        live.doomed += force
+        try:
             if force and live.lock.locked() and container.alive:
-                await self._runner.kill(self._catalog.change(container.id, stopped=True))
+                await self._end(container.id)
             async with live.lock:
                 await self._remove_locked(container.id, ref, force)
+        finally:
+            live.doomed -= force
+
+    async def _end(self, ident: str) -> None:
+        """Kill, and for good: no restart policy brings it back."""
+        await self._runner.kill(self._catalog.change(ident, stopped=True))
 
     async def _remove_locked(self, ident: str, ref: str, force: bool) -> None:
         if ident not in self._catalog:
@@ -266,8 +273,7 @@ class Containers(Reading):
                 "stop the container before removing or force remove"
             )
         if container.alive:
-            container = self._catalog.change(ident, stopped=True)
-            await self._runner.kill(container)
+            await self._end(ident)
         self._restarts.cancel(ident)
         await self._remove(self._catalog.get(ident))
 

@@ -11,7 +11,6 @@ import contextlib
 import json
 import os
 import socket
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from minirund import wire
@@ -32,15 +31,6 @@ class Live:
     held: list[tuple[wire.Attach | wire.Wait, int]] = field(default_factory=list)
     doomed: int = 0
     """How many are about to remove it by force: it is not started again meanwhile."""
-
-    @contextlib.contextmanager
-    def dooming(self) -> Iterator[None]:
-        """For who removes it by force, and may have to wait for the lock."""
-        self.doomed += 1
-        try:
-            yield
-        finally:
-            self.doomed -= 1
 
     def hold(self, client: wire.Attach | wire.Wait, descriptor: int) -> None:
         """Keep a client until the next start; those that hung up meanwhile are let go."""

@@ -27,7 +27,7 @@ from typing import IO
 
 from qemu.disk import CACHE, TREE, Disk, say
 from qemu.monitor import Monitor, Refusal
-from qemu.stale import Watch
+from qemu.stale import Watch, places
 
 KVM_CREATE_VM = 0xAE01
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -299,9 +299,9 @@ class Machine:
                 registers = monitor.human("info registers -a")
         except (OSError, MachineFailed) as error:
             return f"QEMU does not answer: {error}"
-        places = re.findall(r"RIP=(\w+).*?HLT=(\d)", registers, re.DOTALL)
         processors = (
-            f"processor {number} at {rip}{' halted' * int(halted)}" for number, (rip, halted) in enumerate(places)
+            f"processor {number} at {rip:016x}{' halted' * halted}"
+            for number, (rip, halted) in enumerate(places(registers))
         )
         return "; ".join([f"QEMU says {status}", *processors])
 

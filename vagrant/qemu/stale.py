@@ -42,8 +42,13 @@ KERNEL = 0xFFFF_8000_0000_0000
 def running(registers: str) -> list[int | None]:
     """For each processor, where in the kernel it runs; None if it is halted or runs a program. ``registers``: what
     QEMU's monitor answers to `info registers -a`."""
-    places = re.findall(r"RIP=(\w+).*?HLT=(\d)", registers, re.DOTALL)
-    return [int(rip, 16) if int(rip, 16) >= KERNEL and halted == "0" else None for rip, halted in places]
+    return [rip if rip >= KERNEL and not halted else None for rip, halted in places(registers)]
+
+
+def places(registers: str) -> list[tuple[int, bool]]:
+    """For each processor, the address of its instruction, and whether it is halted."""
+    found = re.findall(r"RIP=(\w+).*?HLT=(\d)", registers, re.DOTALL)
+    return [(int(rip, 16), halted == "1") for rip, halted in found]
 
 
 class Looks:
